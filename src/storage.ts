@@ -1,0 +1,52 @@
+/** A value, or the promise of one: a storage that has its answer at hand costs no turn of the event loop. */
+export type MaybePromise<T> = T | Promise<T>;
+
+/**
+ * How far a database has come, as text whose order is the order of its transactions. LiteFS's is the TXID:
+ * 16 lower-case hexadecimal digits. It is compared, never computed with, and never a number.
+ */
+export type Position = string;
+
+/** Where writes run now: on this node, on another one, or nobody knows. */
+export type Primary =
+  | { readonly at: "here" }
+  | {
+      readonly at: "elsewhere";
+      /** The primary's name as the cluster knows it; on Fly.io the id of its Machine. */
+      readonly hostname: string;
+    }
+  | { readonly at: "unknown" };
+
+/**
+ * What a proxy must know of one replicated database on this node. An implementation answers from what it holds
+ * wherever it can: `position()` runs on every request that carries a token and on every write.
+ */
+export interface Storage {
+  /**
+   * Returns the position that this node has applied, or `undefined` when there is no such database (yet).
+   *
+   * @throws When the position cannot be read. An error is an error and never the first position.
+   */
+  position(): MaybePromise<Position | undefined>;
+  /** Returns where writes run now. */
+  primary(): MaybePromise<Primary>;
+  /** Returns a position that covers every write answered before this call. Left out: `position()`. */
+  commit?(): MaybePromise<Position | undefined>;
+  /**
+   * Resolves to true once this node has applied `target`, or to false when it gives up; for engines that wait by
+   * themselves. Left out: the proxy compares `position()` while somebody waits.
+   */
+  reach?(target: Position, signal: AbortSignal): Promise<boolean>;
+  /**
+   * Calls `changed` whenever the position or the primary may have moved, until the returned function is called.
+   * Left out: the proxy polls while somebody waits.
+   */
+  subscribe?(changed: () => void): () => void;
+  /**
+   * Returns how many milliseconds this node is behind the primary: 0 on the primary, `Infinity` before the first
+   * synchronisation, `undefined` when it is not known.
+   */
+  lag?(): MaybePromise<number | undefined>;
+  /** Gives back what the storage holds: files, connections, timers. */
+  close?(): MaybePromise<void>;
+}
