@@ -64,6 +64,8 @@ export interface ResponseMessage {
   readonly trailers?: (() => HeaderLines) | undefined;
   /** With status 101: the upstream's end of the tunnel, for the adapter that owns the client's end. */
   readonly tunnel?: Tunnel | undefined;
+  /** The Web response this message says the same as, if there is one. */
+  readonly source?: Response | undefined;
 }
 
 /** Both directions of a connection that has left HTTP. */

@@ -1,0 +1,55 @@
+import type { HeaderLines, ResponseMessage } from "./message.ts";
+
+const encoder = new TextEncoder();
+
+/**
+ * Makes an answer of the proxy's own: a line of plain text that tells a person what happened and nothing of the inside.
+ *
+ * @param status The status code.
+ * @param text The line, without its end.
+ * @param headers Lines to add.
+ */
+export function answer(status: number, text: string, headers: HeaderLines = []): ResponseMessage {
+  return answerWith(status, "text/plain; charset=utf-8", `${text}\n`, headers);
+}
+
+/**
+ * Makes an answer of the proxy's own in a given media type.
+ *
+ * @param status The status code.
+ * @param type The media type.
+ * @param text The content.
+ * @param headers Lines to add.
+ */
+export function answerWith(
+  status: number,
+  type: string,
+  text: string,
+  headers: HeaderLines = [],
+): ResponseMessage {
+  const body = encoder.encode(text);
+  return {
+    status,
+    statusText: REASONS[status] ?? "",
+    headers: [
+      ...["Content-Type", type],
+      ...["Content-Length", String(body.length)],
+      ...["X-Content-Type-Options", "nosniff"],
+      ...["Cache-Control", "no-store"],
+      ...headers,
+    ],
+    body,
+  };
+}
+
+/** The reason phrases of the statuses with which the proxy itself answers (RFC 9110 section 15). */
+const REASONS: Readonly<Record<number, string>> = {
+  200: "OK",
+  400: "Bad Request",
+  405: "Method Not Allowed",
+  409: "Conflict",
+  500: "Internal Server Error",
+  502: "Bad Gateway",
+  503: "Service Unavailable",
+  504: "Gateway Timeout",
+};

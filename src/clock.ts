@@ -1,0 +1,17 @@
+/** The time, and a way to be called later; tests inject their own. */
+export interface Clock {
+  /** Returns milliseconds since the Unix epoch. */
+  now(): number;
+  /** Calls `callback` once, `delay` milliseconds from now, unless it is cancelled. */
+  setTimeout(callback: () => void, delay: number): unknown;
+  /** Cancels what `setTimeout` returned. */
+  clearTimeout(timer: unknown): void;
+}
+
+/** The clock of the runtime. */
+export const systemClock: Clock = {
+  now: () => Date.now(),
+  setTimeout: (callback, delay) => setTimeout(callback, delay),
+  // The handle is a number or an object, as the runtime likes; only its own clearTimeout sees it again.
+  clearTimeout: (timer) => clearTimeout(timer as ReturnType<typeof setTimeout>),
+};

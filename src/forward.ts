@@ -1,0 +1,124 @@
+import type { Clock } from "./clock.ts";
+import { allValues, endToEnd, filterLines, firstValue, welcomesTrailers } from "./headers.ts";
+import {
+  type HeaderLines,
+  type IncomingRequest,
+  type ResponseMessage,
+  type Transport,
+  TransportError,
+  type UpstreamRequest,
+} from "./message.ts";
+import type { Trust } from "./trust.ts";
+
+/** How often a target that does not listen yet is tried, in milliseconds; LiteFS's interval. */
+const RETRY_INTERVAL = 100;
+
+/**
+ * Makes the request that an upstream gets: the client's, without what ends at this connection, and with what the
+ * connection knows and the upstream cannot (RFC 9110 section 7.6).
+ *
+ * @param request The client's request.
+ * @param origin The upstream's scheme, host and port.
+ * @param isTrusted Whose forwarding headers are believed.
+ */
+export function toUpstream(
+  request: IncomingRequest,
+  origin: string,
+  isTrusted: Trust,
+): UpstreamRequest {
+  const headers = endToEnd(request.headers);
+  const upgrade = request.canUpgrade ? allValues(request.headers, "upgrade") : [];
+  if (upgrade.length > 0) headers.push("Connection", "Upgrade", "Upgrade", upgrade.join(", "));
+  if (welcomesTrailers(request.headers)) headers.push("TE", "trailers");
+  return {
+    method: request.method,
+    target: request.target,
+    headers: withForwarded(headers, request, isTrusted),
+    body: request.body,
+    trailers: request.trailers,
+    signal: request.signal,
+    inform: request.inform,
+    origin,
+    upgrade: upgrade.length > 0,
+  };
+}
+
+/**
+ * Tells whether the client's own connection was secured, here or at a proxy in front. Anybody may claim it: the answer
+ * decides only over what this client is asked to do with its own cookie.
+ */
+export function cameSecurely(request: IncomingRequest): boolean {
+  if (request.scheme === "https") return true;
+  const claimed = firstValue(request.headers, "x-forwarded-proto");
+  return claimed !== undefined && claimed.split(",")[0]?.trim().toLowerCase() === "https";
+}
+
+/**
+ * Sets `X-Forwarded-For`, `-Proto` and `-Host`. What a trusted proxy says is kept and continued; what anybody else
+ * says is replaced, so that the app can believe what it reads.
+ */
+function withForwarded(
+  headers: HeaderLines,
+  request: IncomingRequest,
+  isTrusted: Trust,
+): HeaderLines {
+  const peer = request.clientAddress;
+  const believed = peer === undefined || isTrusted(peer);
+  const lines = believed
+    ? filterLines(headers, (name) => name !== "x-forwarded-for")
+    : filterLines(headers, (name) => !name.startsWith("x-forwarded-") && name !== "forwarded");
+  const path = believed ? allValues(headers, "x-forwarded-for") : [];
+  if (peer !== undefined) path.push(peer);
+  if (path.length > 0) lines.push("X-Forwarded-For", path.join(", "));
+  if (firstValue(lines, "x-forwarded-proto") === undefined)
+    lines.push("X-Forwarded-Proto", request.scheme);
+  const host = firstValue(lines, "host");
+  if (host !== undefined && firstValue(lines, "x-forwarded-host") === undefined)
+    lines.push("X-Forwarded-Host", host);
+  return lines;
+}
+
+/**
+ * Sends a request to the target and returns its answer without what ends at that connection. While the target does not
+ * listen the request is held and tried again: nothing of it has been sent, so that it cannot run twice.
+ *
+ * @param request What the target gets.
+ * @param transport Sends it.
+ * @param holdTimeout How long it is held at most, in milliseconds.
+ * @param clock The time.
+ * @throws {TransportError} When the target does not answer.
+ */
+export async function sendHeld(
+  request: UpstreamRequest,
+  transport: Transport,
+  holdTimeout: number,
+  clock: Clock,
+): Promise<ResponseMessage> {
+  const deadline = clock.now() + holdTimeout;
+  for (;;) {
+    try {
+      const response = await transport(request);
+      return response.status === 101
+        ? response
+        : { ...response, headers: endToEnd(response.headers) };
+    } catch (error) {
+      const isRefused = error instanceof TransportError && error.failure === "refused";
+      if (!isRefused || clock.now() + RETRY_INTERVAL > deadline || request.signal.aborted)
+        throw error;
+    }
+    await pause(RETRY_INTERVAL, request.signal, clock);
+  }
+}
+
+/** Resolves after a delay, or as soon as the signal aborts. */
+function pause(delay: number, signal: AbortSignal, clock: Clock): Promise<void> {
+  return new Promise((resolve) => {
+    const end = (): void => {
+      clock.clearTimeout(timer);
+      signal.removeEventListener("abort", end);
+      resolve();
+    };
+    const timer = clock.setTimeout(end, delay);
+    signal.addEventListener("abort", end, { once: true });
+  });
+}
