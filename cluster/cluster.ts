@@ -1,0 +1,172 @@
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { systemClock } from "../src/clock.ts";
+import type { Clock } from "../src/clock.ts";
+import { createNotes, notesSchema } from "./app.ts";
+import type { App, AppContext } from "./app.ts";
+import { createControl } from "./control.ts";
+import type { Statement } from "./database.ts";
+import { createEdge } from "./edge.ts";
+import type { Edge, EdgeOptions } from "./edge.ts";
+import { createNetwork } from "./network.ts";
+import type { Network } from "./network.ts";
+import { createNode } from "./node.ts";
+import type { ClusterNode } from "./node.ts";
+
+/** What stands in front of one node's app: the proxy. */
+export interface Front {
+  /** Its origin. */
+  readonly url: string;
+  /** Ends it. */
+  close(): Promise<void>;
+}
+
+/** What a cluster is made of; everything has a default. */
+export interface ClusterOptions {
+  /** The nodes' names. The first one becomes the primary. @default n1, n2, n3 */
+  readonly names?: readonly string[] | undefined;
+  /** How long a transaction travels, in milliseconds. @default 0 */
+  readonly lag?: number | undefined;
+  /** How often an idle primary tells that it lives, in milliseconds. @default 1000 */
+  readonly heartbeat?: number | undefined;
+  /** Makes a node's app. @default the notes app */
+  readonly app?: ((context: AppContext) => App) | undefined;
+  /** What the app needs in an empty database. @default what the notes app needs */
+  readonly schema?: readonly Statement[] | undefined;
+  /** Starts the proxy in front of a node; left out, the edge sends to the app. */
+  readonly front?: ((node: ClusterNode) => Promise<Front>) | undefined;
+  /** Settings of the edge. */
+  readonly edge?: Omit<EdgeOptions, "nodes"> | undefined;
+  /** What `X-Runtime` says. @default "" */
+  readonly runtime?: string | undefined;
+  /** The time. @default the runtime's */
+  readonly clock?: Clock | undefined;
+  /** Takes what goes wrong while a node is fed. */
+  readonly onError?: ((error: unknown, node: string) => void) | undefined;
+}
+
+/** A cluster in this process. */
+export interface Cluster {
+  /** The origin of the edge. */
+  readonly url: string;
+  /** The origin of the control API. */
+  readonly controlUrl: string;
+  /** The edge. */
+  readonly edge: Edge;
+  /** The network between the nodes. */
+  readonly network: Network;
+  /**
+   * Returns a running node.
+   *
+   * @throws {RangeError} When there is none of that name, or it is down.
+   */
+  node(name: string): ClusterNode;
+  /** Ends a node as a crash does; its database file stays. */
+  crash(name: string): Promise<void>;
+  /** Starts a node again, at the same addresses. */
+  restart(name: string): Promise<void>;
+  /** Ends everything and removes the files. */
+  close(): Promise<void>;
+}
+
+interface Place {
+  readonly name: string;
+  readonly root: string;
+  readonly port: number;
+  readonly apiPort: number;
+}
+
+/**
+ * Starts a cluster in this process: nodes that look like machines with LiteFS, the network between them, and an edge in
+ * front. It stands in for LiteFS on Fly.io; nothing in it is LiteFS.
+ */
+export async function createCluster(options: ClusterOptions = {}): Promise<Cluster> {
+  const { clock = systemClock, names = ["n1", "n2", "n3"] } = options;
+  const root = mkdtempSync(join(tmpdir(), "cluster-"));
+  const network = createNetwork({
+    heartbeat: options.heartbeat,
+    clock,
+    onError: options.onError,
+  });
+  const places = new Map<string, Place>();
+  const up = new Map<string, { node: ClusterNode; front: Front | undefined }>();
+
+  async function start(place: Place): Promise<void> {
+    const node = await createNode({
+      ...place,
+      app: options.app ?? createNotes,
+      schema: options.schema ?? notesSchema,
+      committed: (transaction) => network.committed(place.name, transaction),
+      promote: () => {
+        network.failover(place.name).catch((error: unknown) => {
+          options.onError?.(error, place.name);
+        });
+      },
+      runtime: options.runtime,
+      clock,
+    });
+    places.set(place.name, { ...place, port: node.port, apiPort: node.apiPort });
+    await network.add(node);
+    up.set(place.name, { node, front: await options.front?.(node) });
+  }
+
+  function running(name: string): { node: ClusterNode; front: Front | undefined } {
+    const found = up.get(name);
+    if (found === undefined) {
+      throw new RangeError(`Cannot find a running node "${name}"`);
+    }
+    return found;
+  }
+
+  async function crash(name: string): Promise<void> {
+    const { node, front } = running(name);
+    up.delete(name);
+    await front?.close();
+    await node.close();
+    await network.remove(name);
+  }
+
+  async function restart(name: string): Promise<void> {
+    const place = places.get(name);
+    if (place === undefined || up.has(name)) {
+      throw new RangeError(`Cannot restart "${name}": it is no node that is down`);
+    }
+    await start(place);
+  }
+
+  for (const name of names) {
+    const directory = join(root, name);
+    mkdirSync(directory);
+    await start({ name, root: directory, port: 0, apiPort: 0 });
+  }
+  // Every node begins with the app's tables, however long later transactions take.
+  await network.settled();
+  network.setLag(options.lag ?? 0);
+  const edge = await createEdge({
+    clock,
+    ...options.edge,
+    nodes: () => [...up].map(([name, { node, front }]) => ({ name, url: (front ?? node).url })),
+  });
+  const control = await createControl({ network, crash, restart });
+
+  return {
+    url: edge.url,
+    controlUrl: control.url,
+    edge,
+    network,
+    node: (name) => running(name).node,
+    crash,
+    restart,
+    async close() {
+      await control.close();
+      await edge.close();
+      await network.close();
+      for (const { node, front } of up.values()) {
+        await front?.close();
+        await node.close();
+      }
+      rmSync(root, { recursive: true, force: true });
+    },
+  };
+}
