@@ -118,7 +118,8 @@ export interface ProxyOptions {
 
 /** The options, complete and checked. */
 export interface ResolvedOptions {
-  readonly origin: string | undefined;
+  /** The target's scheme, host and port; empty when the target is an app in this process. */
+  readonly origin: string;
   readonly app: TargetFunction | undefined;
   readonly storage: Storage;
   readonly passthrough: readonly Pattern[];
@@ -155,7 +156,7 @@ export function resolveOptions(options: ProxyOptions): ResolvedOptions {
     );
   }
   return {
-    origin: typeof target === "function" ? undefined : parseOrigin(target),
+    origin: typeof target === "function" ? "" : parseOrigin(target),
     app: typeof target === "function" ? target : undefined,
     storage,
     passthrough: globs("passthrough", options.passthrough),

@@ -1,0 +1,37 @@
+/**
+ * Read-your-writes over replicated SQLite, at the HTTP layer: LiteFS's proxy as a Web-standard fetch handler.
+ *
+ * A request that writes reaches the primary, and a read does not run on a replica that has not yet applied the same
+ * client's last write.
+ *
+ * @example
+ * ```ts
+ * import { createProxy } from "@txid/proxy";
+ * import { memory } from "@txid/proxy/memory";
+ *
+ * const proxy = createProxy({ target: "http://127.0.0.1:8081", storage: memory() });
+ * export default { port: 8080, fetch: proxy.fetch };
+ * ```
+ *
+ * @module
+ */
+export type { Clock } from "./clock.ts";
+export { type FetchFunction, fetchTransport } from "./fetch-transport.ts";
+export type { Health } from "./health.ts";
+export {
+  type Body,
+  type HeaderLines,
+  type IncomingRequest,
+  type Inform,
+  type RequestMessage,
+  type ResponseMessage,
+  type Transport,
+  TransportError,
+  type TransportFailure,
+  type Tunnel,
+  type UpstreamRequest,
+} from "./message.ts";
+export type { Decision, ProxyOptions, TargetFunction } from "./options.ts";
+export { createProxy, type Proxy } from "./proxy.ts";
+export type { MaybePromise, Position, Primary, Storage } from "./storage.ts";
+export { type ConnectionInfo, connectionInfo } from "./web.ts";
