@@ -317,11 +317,13 @@ function ask(agent: Agent, node: EdgeNode, attempt: Attempt): Promise<IncomingMe
     outgoing.once("response", resolve);
     outgoing.once("error", reject);
     // A client that is gone gets no answer, and a node must learn of it.
-    response.once("close", () => {
+    function stop(): void {
       if (!response.writableFinished) {
         outgoing.destroy();
       }
-    });
+    }
+    response.once("close", stop);
+    outgoing.once("close", () => response.off("close", stop));
     if (body.isLonger) {
       outgoing.write(body.start);
       request.pipe(outgoing);

@@ -1,4 +1,5 @@
 import { getRequestListener } from "@hono/node-server";
+import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
 import {
   closeSync,
@@ -159,7 +160,9 @@ export async function createNode(options: NodeOptions): Promise<ClusterNode> {
   // In place, since readers hold the file open and read it at offset 0.
   function writePosition(): void {
     positionFile ??= openSync(positionPath, "w+");
-    writeSync(positionFile, positionText(database.position()), 0);
+    // As bytes: Deno 2.9 ignores the offset beside a text and writes at the file's end.
+    const bytes = Buffer.from(positionText(database.position()));
+    writeSync(positionFile, bytes, 0, bytes.length, 0);
   }
 
   function emit(line: string): void {
