@@ -61,7 +61,8 @@ export async function createControl(cluster: Controlled, port = 0): Promise<List
   async function answer(method: string, path: string): Promise<string> {
     const [command = "", ...words] = path.split("/").slice(1).map(decodeURIComponent);
     if (method === "GET" && command === "") {
-      return JSON.stringify(await network.status(), null, 2);
+      const lines = (await network.status()).map((status) => `  ${JSON.stringify(status)}`);
+      return `[\n${lines.join(",\n")}\n]`;
     }
     if (method !== "PUT" && method !== "POST") {
       throw new RangeError("Cannot change anything: the method must be PUT");

@@ -148,6 +148,12 @@ export async function createNode(options: NodeOptions): Promise<ClusterNode> {
     renameSync(fresh, join(directory, file));
   }
 
+  function removeFiles(): void {
+    for (const file of [`${databaseName}-pos`, ".primary", ".lag"]) {
+      rmSync(join(directory, file), { force: true });
+    }
+  }
+
   function writeLag(): void {
     replaceFile(".lag", lagText(lag()));
   }
@@ -282,6 +288,8 @@ export async function createNode(options: NodeOptions): Promise<ClusterNode> {
     response.end(isMetrics ? metrics() : variables());
   }
 
+  // What a process that was killed has left behind.
+  removeFiles();
   if (database.position().txid !== origin.txid) {
     writePosition();
   }
@@ -343,9 +351,7 @@ export async function createNode(options: NodeOptions): Promise<ClusterNode> {
         if (positionFile !== undefined) {
           closeSync(positionFile);
         }
-        for (const file of [`${databaseName}-pos`, ".primary", ".lag"]) {
-          rmSync(join(directory, file), { force: true });
-        }
+        removeFiles();
       });
     },
   };

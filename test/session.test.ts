@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { checkSessions, createJar, sessionTable } from "./session.ts";
+import { checkSessions, createJar, hasKept, sessionTable } from "./session.ts";
 import type { SessionRequest } from "./session.ts";
 
 const here = new URL("http://127.0.0.1:8080/kv/a");
@@ -153,6 +153,31 @@ describe("checkSessions()", () => {
       [...sent],
       [undefined, ...Array.from({ length: 14 }, (_, index) => `t=${index + 1}`)],
     );
+  });
+});
+
+describe("hasKept()", () => {
+  const good = {
+    reads: 1,
+    writes: 1,
+    stale: 0,
+    back: 0,
+    errors: 0,
+    runtimes: new Map(),
+    examples: [],
+  };
+
+  it("asks for fresh reads and answers, and for monotonic reads when told to", () => {
+    assert.equal(hasKept(good), true);
+    assert.equal(hasKept({ ...good, stale: 1 }), false);
+    assert.equal(hasKept({ ...good, errors: 1 }), false);
+    assert.equal(hasKept({ ...good, back: 1 }), true);
+    assert.equal(hasKept({ ...good, back: 1 }, { stale: true, back: true, errors: true }), false);
+  });
+
+  it("takes no silence for success", () => {
+    assert.equal(hasKept({ ...good, reads: 0 }), false);
+    assert.equal(hasKept({ ...good, writes: 0 }), false);
   });
 });
 

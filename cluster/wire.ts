@@ -1,0 +1,222 @@
+import { createInterface } from "node:readline";
+import type { Readable, Writable } from "node:stream";
+import type { Snapshot, Transaction } from "./database.ts";
+import type { Point } from "./format.ts";
+import type { ClusterNode, Member } from "./node.ts";
+
+/** What a node in a process of its own tells about itself once it is up. */
+export interface Ready {
+  /** The directory that stands in for LiteFS's mount. */
+  readonly directory: string;
+  /** The app's origin. */
+  readonly url: string;
+  /** The app's port. */
+  readonly port: number;
+  /** The origin of the LiteFS API. */
+  readonly apiUrl: string;
+  /** The port of the LiteFS API. */
+  readonly apiPort: number;
+  /** The runtime with its version. */
+  readonly runtime: string;
+}
+
+interface Calls {
+  lead(): Promise<Point>;
+  follow(hostname?: string): Promise<Point>;
+  position(): Promise<Point>;
+  apply(transactions: readonly Transaction[]): Promise<void>;
+  install(snapshot: Snapshot): Promise<void>;
+  snapshot(): Promise<Snapshot>;
+  heartbeat(time: number): Promise<void>;
+}
+
+interface Request {
+  readonly id: number;
+  readonly call: keyof Calls;
+  readonly argument?: unknown;
+}
+
+type Message =
+  | { readonly ready: Ready }
+  | { readonly committed: Transaction }
+  | { readonly promote: true }
+  | { readonly id: number; readonly result?: unknown; readonly error?: string };
+
+/** The node's end of the wire: one JSON text a line. */
+export interface NodeWire {
+  /** Tells that the node is up, and serves it until the other end is gone. */
+  serve(node: ClusterNode, runtime: string): Promise<void>;
+  /** Passes a commit on. */
+  committed(transaction: Transaction): void;
+  /** Passes on the wish to become the primary. */
+  promote(): void;
+}
+
+/**
+ * Makes the node's end of a wire.
+ *
+ * @param input Where requests come from.
+ * @param output Where answers go.
+ */
+export function createNodeWire(input: Readable, output: Writable): NodeWire {
+  function tell(message: Message): void {
+    output.write(`${JSON.stringify(message)}\n`);
+  }
+
+  async function answer(node: ClusterNode, line: string): Promise<void> {
+    // What comes from the other end is a request that `createMemberWire` wrote.
+    const { id, call, argument } = JSON.parse(line) as Request;
+    try {
+      // The argument is the one that the other end's method of this name took.
+      const work = node[call] as (argument: unknown) => Promise<unknown>;
+      tell({ id, result: await work(argument) });
+    } catch (error) {
+      tell({ id, error: error instanceof Error ? error.message : String(error) });
+    }
+  }
+
+  return {
+    async serve(node, runtime) {
+      const lines = createInterface({ input });
+      const ended = new Promise<void>((resolve) => lines.once("close", () => resolve()));
+      lines.on("line", (line) => void answer(node, line));
+      const { directory, url, port, apiUrl, apiPort } = node;
+      tell({ ready: { directory, url, port, apiUrl, apiPort, runtime } });
+      await ended;
+    },
+    committed: (transaction) => tell({ committed: transaction }),
+    promote: () => tell({ promote: true }),
+  };
+}
+
+/** What the other end of a wire takes besides answers. */
+export interface WireEvents {
+  /** Takes a commit of the node. */
+  readonly committed: (transaction: Transaction) => void;
+  /** Takes the node's wish to become the primary. */
+  readonly promote: () => void;
+}
+
+/** The network's end of a wire. */
+export interface MemberWire {
+  /** The node behind the wire. */
+  readonly member: Member;
+  /** Resolves once the node is up; rejects when the wire ends before. */
+  readonly ready: Promise<Ready>;
+}
+
+// A process that hangs must not hang the cluster.
+const callTimeout = 10_000;
+
+/**
+ * Makes the network's end of a wire.
+ *
+ * @param name The node's name.
+ * @param input Where answers come from.
+ * @param output Where requests go.
+ * @param events Takes what the node tells by itself.
+ */
+export function createMemberWire(
+  name: string,
+  input: Readable,
+  output: Writable,
+  events: WireEvents,
+): MemberWire {
+  const waiting = new Map<number, PromiseWithResolvers>();
+  const up = withResolvers();
+  let last = 0;
+  let isOpen = true;
+
+  function take(line: string): void {
+    // What comes from the other end is a message that `createNodeWire` wrote.
+    const message = JSON.parse(line) as Message;
+    if ("ready" in message) {
+      up.resolve(message.ready);
+      return;
+    }
+    if ("committed" in message) {
+      events.committed(message.committed);
+      return;
+    }
+    if ("promote" in message) {
+      events.promote();
+      return;
+    }
+    const call = waiting.get(message.id);
+    waiting.delete(message.id);
+    if (message.error === undefined) {
+      call?.resolve(message.result);
+      return;
+    }
+    call?.reject(new Error(`${name}: ${message.error}`));
+  }
+
+  async function call<T>(method: keyof Calls, argument?: unknown): Promise<T> {
+    if (!isOpen) {
+      throw new Error(`Cannot reach ${name}: it is gone`);
+    }
+    last += 1;
+    const id = last;
+    const answer = withResolvers();
+    waiting.set(id, answer);
+    const timer = setTimeout(() => {
+      waiting.delete(id);
+      answer.reject(new Error(`Cannot reach ${name}: it does not answer`));
+    }, callTimeout);
+    output.write(`${JSON.stringify({ id, call: method, argument } satisfies Request)}\n`);
+    try {
+      // The other end's method of this name returned it.
+      return (await answer.promise) as T;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  const lines = createInterface({ input });
+  lines.on("line", take);
+  lines.once("close", () => {
+    isOpen = false;
+    const gone = new Error(`Cannot reach ${name}: it is gone`);
+    up.reject(gone);
+    for (const answer of waiting.values()) {
+      answer.reject(gone);
+    }
+    waiting.clear();
+  });
+  // Writing to a process that has just ended fails here too; the input's end tells.
+  output.on("error", () => undefined);
+
+  return {
+    member: {
+      name,
+      lead: () => call("lead"),
+      follow: (hostname) => call("follow", hostname),
+      position: () => call("position"),
+      apply: (transactions) => call("apply", transactions),
+      install: (snapshot) => call("install", snapshot),
+      snapshot: () => call("snapshot"),
+      heartbeat: (time) => call("heartbeat", time),
+    },
+    // Only a message with a Ready resolves it.
+    ready: up.promise as Promise<Ready>,
+  };
+}
+
+interface PromiseWithResolvers {
+  readonly promise: Promise<unknown>;
+  resolve(value: unknown): void;
+  reject(error: Error): void;
+}
+
+// Node 20 has no Promise.withResolvers.
+function withResolvers(): PromiseWithResolvers {
+  let resolve: (value: unknown) => void = () => undefined;
+  let reject: (error: Error) => void = () => undefined;
+  const promise = new Promise((yes, no) => {
+    resolve = yes;
+    reject = no;
+  });
+  // Whoever waits sees the error; nobody has to wait.
+  promise.catch(() => undefined);
+  return { promise, resolve, reject };
+}
