@@ -9,6 +9,7 @@ import { createControl } from "./control.ts";
 import type { Statement } from "./database.ts";
 import { createEdge } from "./edge.ts";
 import type { Edge, EdgeOptions } from "./edge.ts";
+import type { Listener } from "./listen.ts";
 import { createNetwork } from "./network.ts";
 import type { Network } from "./network.ts";
 import { createNode } from "./node.ts";
@@ -107,8 +108,13 @@ export async function createCluster(options: ClusterOptions = {}): Promise<Clust
       clock,
     });
     places.set(place.name, { ...place, port: node.port, apiPort: node.apiPort });
-    await network.add(node);
-    up.set(place.name, { node, front: await options.front?.(node) });
+    try {
+      await network.add(node);
+      up.set(place.name, { node, front: await options.front?.(node) });
+    } catch (error) {
+      await node.close();
+      throw error;
+    }
   }
 
   function running(name: string): { node: ClusterNode; front: Front | undefined } {
@@ -135,20 +141,39 @@ export async function createCluster(options: ClusterOptions = {}): Promise<Clust
     await start(place);
   }
 
-  for (const name of names) {
-    const directory = join(root, name);
-    mkdirSync(directory);
-    await start({ name, root: directory, port: 0, apiPort: 0 });
+  let edge: Edge | undefined;
+  let control: Listener | undefined;
+
+  async function close(): Promise<void> {
+    await control?.close();
+    await edge?.close();
+    await network.close();
+    for (const { node, front } of up.values()) {
+      await front?.close();
+      await node.close();
+    }
+    rmSync(root, { recursive: true, force: true });
   }
-  // Every node begins with the app's tables, however long later transactions take.
-  await network.settled();
-  network.setLag(options.lag ?? 0);
-  const edge = await createEdge({
-    clock,
-    ...options.edge,
-    nodes: () => [...up].map(([name, { node, front }]) => ({ name, url: (front ?? node).url })),
-  });
-  const control = await createControl({ network, crash, restart });
+
+  try {
+    for (const name of names) {
+      const directory = join(root, name);
+      mkdirSync(directory);
+      await start({ name, root: directory, port: 0, apiPort: 0 });
+    }
+    // Every node begins with the app's tables, however long later transactions take.
+    await network.settled();
+    network.setLag(options.lag ?? 0);
+    edge = await createEdge({
+      clock,
+      ...options.edge,
+      nodes: () => [...up].map(([name, { node, front }]) => ({ name, url: (front ?? node).url })),
+    });
+    control = await createControl({ network, crash, restart });
+  } catch (error) {
+    await close();
+    throw error;
+  }
 
   return {
     url: edge.url,
@@ -158,15 +183,6 @@ export async function createCluster(options: ClusterOptions = {}): Promise<Clust
     node: (name) => running(name).node,
     crash,
     restart,
-    async close() {
-      await control.close();
-      await edge.close();
-      await network.close();
-      for (const { node, front } of up.values()) {
-        await front?.close();
-        await node.close();
-      }
-      rmSync(root, { recursive: true, force: true });
-    },
+    close,
   };
 }
