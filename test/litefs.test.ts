@@ -93,6 +93,10 @@ function roleEvent(type: string, primary: Primary): string {
   return `${JSON.stringify({ type, data: { isPrimary: primary.at === "here", ...hostname } })}\n`;
 }
 
+function latin1(text: string): Uint8Array {
+  return Uint8Array.from(text, (character) => character.charCodeAt(0));
+}
+
 function tx(position: Position, db = "app.db"): string {
   const data = { txID: position, postApplyChecksum: "f630f5ae3060002c", pageSize: 4096, commit: 2 };
   return `${JSON.stringify({ type: "tx", db, data: { ...data, timestamp: "2026-01-02T03:04:05.6Z" } })}\n`;
@@ -593,6 +597,9 @@ describe("litefs()", () => {
           mount.replacePosition(txid(turn));
           clock.advance(1000);
           assert.equal(storage.position(), txid(turn));
+          mount.replacePosition(txid(turn + 1));
+          clock.advance(1000);
+          assert.equal(storage.position(), txid(turn + 1));
           assert.equal(openDescriptors(mount.dir), 1);
           mount.write("app.db-pos", "spoilt");
           assert.throws(() => storage.position());
@@ -675,7 +682,7 @@ describe("litefs()", () => {
 
     it("looks twice once for all who ask meanwhile", async () => {
       mount.setLag(0);
-      const answers = Array.from({ length: 10 }, () => storage.primary());
+      const answers = Array.from({ length: 10 }, async () => storage.primary());
       assert.deepEqual(clock.timers(), [5]);
       clock.advance(5);
       for (const answer of await Promise.all(answers)) assert.deepEqual(answer, HERE);
@@ -817,7 +824,7 @@ describe("litefs()", () => {
       ["a role that is no boolean", '{"type":"init","data":{"isPrimary":"yes"}}\n'],
       ["a hostname that is no text", '{"type":"init","data":{"isPrimary":false,"hostname":7}}\n'],
       ["a transaction without database", '{"type":"tx","data":{}}\n'],
-      ["bytes that are not UTF-8", new Uint8Array([0x7b, 0xff, 0xfe, 0x0a])],
+      ["bytes that are not UTF-8", latin1(primaryChange({ at: "elsewhere", hostname: "n\xe4he" }))],
       ["a line without end", "x".repeat(70_000)],
     ];
     for (const [name, line] of bad) {
@@ -1129,6 +1136,33 @@ describe("litefs()", () => {
       call.send(tx(txid(1)));
       await until(() => called === 1);
       assert.deepEqual(errors, [failure]);
+    });
+
+    it("does not tell a transaction again that an event has told", async () => {
+      mount.setPosition(txid(1));
+      const call = await follow(HERE);
+      let called = 0;
+      storage.subscribe(() => called++);
+      mount.setPosition(txid(2));
+      call.send(tx(txid(2)));
+      await until(() => called === 1);
+      clock.advance(1000);
+      assert.equal(called, 1);
+    });
+
+    it("ends with the storage", () => {
+      mount.setPosition(txid(1));
+      mount.setPrimary(NODE_B);
+      let called = 0;
+      const end = storage.subscribe(() => called++);
+      clock.advance(10);
+      const before = called;
+      storage.close();
+      assert.deepEqual(clock.timers(), []);
+      clock.advance(1000);
+      assert.equal(called, before);
+      end();
+      assert.deepEqual(clock.timers(), []);
     });
 
     it("does nothing once the storage is closed", () => {

@@ -277,6 +277,64 @@ export function storageContract(
       );
 
       test(
+        "does not call a subscriber whom another one has removed",
+        [],
+        on(async ({ storage, advance }) => {
+          const called: string[] = [];
+          const end: (() => void)[] = [];
+          for (const name of ["first", "second"]) {
+            end.push(
+              subscribe(storage, () => {
+                called.push(name);
+                for (const unsubscribe of end) unsubscribe();
+              }),
+            );
+          }
+          await advance();
+          await until(() => called.length > 0);
+          await advance();
+          assert.equal(called.length, 1);
+        }),
+      );
+
+      test(
+        "calls a subscriber who subscribes anew when called once for each change",
+        [],
+        on(async ({ storage, advance }) => {
+          const ends: (() => void)[] = [];
+          let called = 0;
+          const changed = (): void => {
+            called++;
+            ends.pop()?.();
+            // A storage that called whom it has just added would never come to an end.
+            if (called < 10_000) ends.push(subscribe(storage, changed));
+          };
+          ends.push(subscribe(storage, changed));
+          await advance();
+          await until(() => called > 0);
+          for (const end of ends) end();
+          assert.ok(called < 100);
+        }),
+      );
+
+      test(
+        "keeps two subscriptions of one function apart",
+        [],
+        on(async ({ storage, advance }) => {
+          let called = 0;
+          const changed = (): void => {
+            called++;
+          };
+          const end = subscribe(storage, changed);
+          const endOther = subscribe(storage, changed);
+          end();
+          await advance();
+          await until(() => called > 0);
+          endOther();
+        }),
+      );
+
+      test(
         "can be used again after the last subscriber has gone",
         [],
         on(async ({ storage, advance }) => {
