@@ -1,10 +1,14 @@
 import assert from "node:assert/strict";
+import { getRequestListener } from "@hono/node-server";
+import { spawn, spawnSync } from "node:child_process";
 import { closeSync, existsSync, openSync, readFileSync, readSync } from "node:fs";
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from "node:http";
 import { dirname, join } from "node:path";
 import { afterEach, beforeEach, describe, it } from "node:test";
+import { fileURLToPath } from "node:url";
+import { litefs } from "../adapters/litefs.ts";
 import { createCluster } from "../cluster/cluster.ts";
-import type { Cluster, ClusterOptions } from "../cluster/cluster.ts";
+import type { Cluster, ClusterOptions, Front } from "../cluster/cluster.ts";
 import { createEdge } from "../cluster/edge.ts";
 import type { Edge, EdgeOptions } from "../cluster/edge.ts";
 import { lagText, timeText } from "../cluster/format.ts";
@@ -13,6 +17,8 @@ import type { Listener } from "../cluster/listen.ts";
 import type { ClusterNode } from "../cluster/node.ts";
 import { parseReplay, parseReplayBody } from "../cluster/replay.ts";
 import type { Clock } from "../src/clock.ts";
+import { createProxy } from "../src/index.ts";
+import { checkSessions } from "./session.ts";
 
 interface ManualClock extends Clock {
   /** Moves the time on and calls what is due. */
@@ -228,13 +234,19 @@ describe("createCluster()", () => {
   });
 
   describe("replication", () => {
-    it("has moved the primary's position when the write is answered", async () => {
-      await open({ lag: 1000 });
-      const n1 = cluster.node("n1");
-      await put(n1.url, "a", "1");
-      assert.equal(txid(n1), second);
-      await put(n1.url, "a", "2");
-      assert.equal(txid(n1), third);
+    it("moves the primary's position inside the write, before the app can answer", async () => {
+      await open({
+        lag: 1000,
+        app: (context) => async () => {
+          await context.write([
+            { sql: "INSERT INTO notes VALUES (?, '')", args: [context.position().txid] },
+          ]);
+          return new Response(txid(cluster.node(context.node)));
+        },
+      });
+      const { url } = cluster.node("n1");
+      assert.equal(await (await fetch(url)).text(), second);
+      assert.equal(await (await fetch(url)).text(), third);
     });
 
     it("refuses writes on a replica", async () => {
@@ -471,6 +483,19 @@ describe("createCluster()", () => {
     });
     assert.equal(await (await fetch(cluster.url)).text(), "front of n2");
     assert.equal(fronts.length, 3);
+  });
+
+  it("leaves nothing behind when it cannot start", async () => {
+    let directory = "";
+    const start = createCluster({
+      front: async (node) => {
+        directory = dirname(dirname(node.directory));
+        throw new Error(node.name);
+      },
+    });
+    await assert.rejects(start, /n1/);
+    assert.equal(existsSync(directory), false);
+    await open();
   });
 
   it("streams positions as they move", async () => {
@@ -721,6 +746,7 @@ describe("createEdge()", () => {
     for (let i = 0; i < 8; i += 1) {
       assert.deepEqual(await ask(), [200, "n2"]);
     }
+    assert.equal(seen.length, 16);
   });
 
   it("takes another node when the preferred one is gone, and says so", async () => {
@@ -782,6 +808,153 @@ describe("parseReplay()", () => {
     assert.equal(parseReplay("instance=a;color=red"), undefined);
     assert.equal(parseReplay(""), undefined);
     assert.equal(parseReplayBody("["), undefined);
+  });
+});
+
+describe("createProxy() on the cluster", () => {
+  const options = { clients: 4, rounds: 4, duration: 60_000 };
+
+  it("keeps every session's promise where naive routing breaks it", async () => {
+    const naive = await createCluster({
+      lag: 60_000,
+      edge: { choose: (method, nodes) => nodes[method === "GET" ? 1 : 0] },
+    });
+    const without = await checkSessions({ ...options, urls: [naive.url] });
+    await naive.close();
+    assert.deepEqual([without.reads, without.errors, without.stale], [112, 0, 64]);
+
+    const cluster = await createCluster({ lag: 30, front: openProxy });
+    const through = await checkSessions({ ...options, urls: [cluster.url] });
+    assert.deepEqual(
+      through.examples.filter((example) => !example.includes("was read")),
+      [],
+    );
+    assert.deepEqual([through.reads, through.errors, through.stale], [112, 0, 0]);
+    assert.ok(cluster.edge.replays() > 0);
+    await cluster.close();
+  });
+});
+
+async function openProxy(node: ClusterNode): Promise<Front> {
+  const storage = litefs({ dir: node.directory, db: "app.db", api: node.apiUrl });
+  const proxy = createProxy({ target: node.url, storage });
+  const listener = await listen(getRequestListener((request) => proxy.fetch(request)));
+  return {
+    url: listener.url,
+    async close() {
+      proxy.close();
+      await listener.close();
+      storage.close();
+    },
+  };
+}
+
+const isNode = process.versions.bun === undefined && process.versions.deno === undefined;
+
+describe("npm start", { skip: isNode ? false : "the command itself always runs on Node" }, () => {
+  interface Run {
+    readonly output: () => string;
+    readonly ended: Promise<number | null>;
+    signal(name: NodeJS.Signals): void;
+  }
+
+  function run(...args: string[]): Run {
+    const script = fileURLToPath(new URL("../cluster/main.ts", import.meta.url));
+    const child = spawn(process.execPath, ["--import", "tsx", script, ...args], {
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    let output = "";
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.on("data", (chunk: Buffer) => {
+        output += chunk.toString();
+      });
+    }
+    return {
+      output: () => output,
+      ended: new Promise((resolve) => child.once("close", resolve)),
+      signal: (name) => child.kill(name),
+    };
+  }
+
+  function isAlive(pid: number): boolean {
+    try {
+      return process.kill(pid, 0);
+    } catch {
+      return false;
+    }
+  }
+
+  function pidsIn(output: string): number[] {
+    return [...output.matchAll(/\(pid (\d+)\)/g)].map((match) => Number(match[1]));
+  }
+
+  it(
+    "shows what the proxy prevents, on three runtimes, and ends with 0",
+    { timeout: 60_000 },
+    async () => {
+      const start = run("--once", "--seconds", "1");
+      const code = await start.ended;
+      const output = start.output();
+      assert.equal(code, 0, output);
+      const numbers = (title: string): number[] =>
+        (new RegExp(`^${title}((?: +\\d+)+)$`, "m").exec(output)?.[1] ?? "")
+          .trim()
+          .split(/ +/)
+          .map(Number);
+      const [, , staleWithout = 0] = numbers("without the proxy");
+      const [reads = 0, writes = 0, stale, , errors] = numbers("through the proxy");
+      assert.ok(staleWithout > 0 && reads > 0 && writes > 0, output);
+      assert.deepEqual([stale, errors], [0, 0]);
+      for (const runtime of ["node", "bun", "deno"]) {
+        assert.equal(output.match(new RegExp(`^  ${runtime} [0-9.]+ `, "gm"))?.length, 2, runtime);
+      }
+      assert.deepEqual(pidsIn(output).filter(isAlive), []);
+    },
+  );
+
+  it(
+    "prints lines that work, and leaves nothing behind, a process that hangs included",
+    { timeout: 90_000 },
+    async () => {
+      const start = run("--seconds", "0.5");
+      let isOver = false;
+      void start.ended.then(() => (isOver = true));
+      const end = Date.now() + 60_000;
+      while (!start.output().includes("# and more")) {
+        assert.ok(!isOver && Date.now() < end, start.output());
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+      const output = start.output();
+      const lines = output.slice(output.indexOf("in another terminal:") + 20);
+      const said = spawnSync("sh", ["-e"], { input: lines, encoding: "utf8", timeout: 40_000 });
+      assert.equal(said.status, 0, said.stderr);
+      for (const node of ["n1", "n2", "n3"]) {
+        assert.ok(said.stdout.includes(`hello again from ${node}\n`), said.stdout);
+      }
+      assert.match(said.stdout, /No such note\n from n[123]\n/);
+      assert.match(said.stdout, /n2 is the primary\nn2 is down\nn2 is up\n$/);
+
+      const pids = pidsIn(output);
+      const [hung = 0] = pids;
+      const directory = /\S+(?=\/cookies)/.exec(output)?.[0] ?? "";
+      assert.ok(pids.length === 6 && existsSync(directory), output);
+      process.kill(hung, "SIGSTOP");
+      start.signal("SIGINT");
+      assert.equal(await start.ended, 0);
+      assert.deepEqual(pids.filter(isAlive), []);
+      assert.equal(existsSync(directory), false);
+    },
+  );
+
+  it("refuses flags that it does not know, and explains itself", async () => {
+    const wrong = run("--speed");
+    assert.equal(await wrong.ended, 2);
+    const text = run("--lag", "soon");
+    assert.equal(await text.ended, 2);
+    assert.equal(text.output(), '--lag: "soon" is not a number from 0 up\n');
+    const help = run("--help");
+    assert.equal(await help.ended, 0);
+    assert.match(help.output(), /^Usage: npm start -- /);
   });
 });
 
