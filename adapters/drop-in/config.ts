@@ -1,0 +1,241 @@
+import { formatAddress, reaches } from "./address.ts";
+import { at, ConfigError } from "./error.ts";
+import { expandEnvironment } from "./expand.ts";
+import { type FileSettings, parseFile } from "./file.ts";
+import type { Flags } from "./flags.ts";
+import { keyNames, keys, parseApi, type Values, valueOf } from "./keys.ts";
+
+/** Everything that the drop-in needs to know; durations are milliseconds. */
+export interface Settings {
+  /** The options of `litefs()`. */
+  readonly storage: {
+    /** The directory where LiteFS is mounted. */
+    readonly dir: string;
+    /** The name of the database. */
+    readonly db: string;
+    /** The origin of LiteFS's API, or false. */
+    readonly api: string | false;
+  };
+  /** The options of `createProxy()`, but for the storage and the callbacks. */
+  readonly proxy: {
+    /** The app's origin. */
+    readonly target: string;
+    /** Globs of paths that go to the app as they are. */
+    readonly passthrough: readonly string[];
+    /** Globs of paths whose GET and HEAD requests run on the primary. */
+    readonly alwaysForward: readonly string[];
+    /** How far a healthy node may be behind the primary; 0 or less: any lag is fine. */
+    readonly maxLag: number;
+    /** How long a read waits for the position of its token. */
+    readonly waitTimeout: number;
+    /** How long a write waits while no primary is known. */
+    readonly primaryRedirectTimeout: number;
+    /** How long a request is held while the app does not listen. */
+    readonly targetConnectTimeout: number;
+    /** How long a browser keeps the token. */
+    readonly cookieExpiry: number;
+    /** Whether the token's cookie is for https only. */
+    readonly secureCookie: "auto" | boolean;
+    /** The path that tells whether this node is healthy. */
+    readonly healthPath: string;
+    /** Whether the health answer tells role, position and lag. */
+    readonly healthDetail: boolean;
+    /** A path of the app that a healthy node answers; undefined: the app is not asked. */
+    readonly healthTarget: string | undefined;
+    /** Addresses and networks of proxies whose forwarding headers are believed. */
+    readonly trustedProxies: readonly string[];
+  };
+  /** The options of `serve()`, but for the callbacks. */
+  readonly server: {
+    /** The port to listen on; 0: any free one. */
+    readonly port: number;
+    /** The address to listen on; undefined: all interfaces. */
+    readonly hostname: string | undefined;
+    /** Which server answers. */
+    readonly server: "exact" | "native";
+    /** How long a client may take to send a request; 0: any time. */
+    readonly readTimeout: number;
+    /** How long a client may take to send a request's head; 0: any time. */
+    readonly readHeaderTimeout: number;
+    /** How long an answer may take to be sent; 0: any time. */
+    readonly writeTimeout: number;
+    /** How long a connection is kept between requests; 0: any time. */
+    readonly idleTimeout: number;
+  };
+  /** How the proxy stops. */
+  readonly drain: {
+    /** How long health fails before the proxy stops to listen. */
+    readonly delay: number;
+    /** How long requests may then take to end. */
+    readonly timeout: number;
+  };
+  /** How the log is written. */
+  readonly log: {
+    /** As lines for people or as lines of JSON. */
+    readonly format: "text" | "json";
+    /** Whether each decision is logged. */
+    readonly debug: boolean;
+  };
+}
+
+/** A configuration that can run. */
+export interface Config {
+  /** What it says. */
+  readonly settings: Settings;
+  /** What it says as a file, each key with where its value comes from. */
+  readonly shown: string;
+}
+
+/** A configuration file that was found. */
+export interface ConfigFile {
+  /** Its name, for the messages. */
+  readonly name: string;
+  /** Its text, as it is. */
+  readonly text: string;
+}
+
+/**
+ * Joins the flags, the file and the defaults to what will run, in this order of precedence.
+ *
+ * @param flags The command line.
+ * @param file The configuration file; undefined when there is none.
+ * @param lookup Returns the value of an environment variable, or undefined when it is not set.
+ * @throws {ConfigError} At the first thing that is not fit, naming the place, the key and the mend.
+ */
+export function configure(
+  flags: Flags,
+  file: ConfigFile | undefined,
+  lookup: (name: string) => string | undefined,
+): Config {
+  const read = file === undefined ? undefined : readFile(file, flags, lookup);
+  const given: Partial<Values> = { ...read?.values, ...flags.values };
+  const get = <Name extends keyof Values>(name: Name): Values[Name] => valueOf(given, name);
+  const whole = { ...given, dir: directory(get("dir"), read), api: api(get("api"), file, read) };
+  const place = (name: keyof Values): string => placeOf(name, flags, file, read);
+  return { settings: settingsOf(whole, place), shown: show(whole, flags, file, read) };
+}
+
+function readFile(
+  file: ConfigFile,
+  flags: Flags,
+  lookup: (name: string) => string | undefined,
+): FileSettings {
+  return parseFile(
+    file.name,
+    flags.expandEnvironment ? expandEnvironment(file.text, lookup) : file.text,
+  );
+}
+
+function settingsOf(
+  given: Partial<Values> & { dir: string; api: string | false },
+  place: (name: keyof Values) => string,
+): Settings {
+  const get = <Name extends keyof Values>(name: Name): Values[Name] => valueOf(given, name);
+  const target = get("target");
+  if (target === "")
+    throw missing(place("target"), 'the app\'s host and port such as "localhost:8081"');
+  const addr = get("addr");
+  if (addr === undefined) throw missing(place("addr"), 'the address to listen on such as ":8080"');
+  if (get("db") === "") throw missing(place("db"), 'the name of the database such as "my.db"');
+  if (reaches(target, addr)) {
+    throw new ConfigError(
+      `${place("target")}: ${target} is the proxy itself (addr is ${formatAddress(addr)}), write the app's port`,
+    );
+  }
+  const readTimeout = get("read-timeout");
+  // Go's http.Server: 0 takes the read timeout, a negative one is none.
+  const orRead = (value: number): number => Math.max(value === 0 ? readTimeout : value, 0);
+  const healthTarget = get("health-target");
+  return {
+    storage: { dir: given.dir, db: get("db"), api: given.api },
+    proxy: {
+      target,
+      passthrough: get("passthrough"),
+      alwaysForward: get("always-forward"),
+      maxLag: get("max-lag"),
+      waitTimeout: get("wait-timeout"),
+      primaryRedirectTimeout: Math.max(get("primary-redirect-timeout"), 0),
+      targetConnectTimeout: get("target-connect-timeout"),
+      cookieExpiry: get("cookie-expiry"),
+      secureCookie: get("secure-cookie"),
+      healthPath: get("health-path"),
+      healthDetail: get("health-detail"),
+      healthTarget: healthTarget === false ? undefined : healthTarget,
+      trustedProxies: get("trusted-proxies"),
+    },
+    server: {
+      port: addr.port,
+      hostname: addr.host === "" ? undefined : addr.host,
+      server: get("server"),
+      readTimeout: Math.max(readTimeout, 0),
+      readHeaderTimeout: orRead(get("read-header-timeout")),
+      writeTimeout: Math.max(get("write-timeout"), 0),
+      idleTimeout: orRead(get("idle-timeout")),
+    },
+    drain: { delay: get("drain-delay"), timeout: get("drain-timeout") },
+    log: { format: get("log"), debug: get("debug") },
+  };
+}
+
+function missing(place: string, example: string): ConfigError {
+  return new ConfigError(`${place}: missing or empty, write ${example}`);
+}
+
+/** Names where a key's value comes from, or where it should have been given. */
+function placeOf(
+  name: keyof Values,
+  flags: Flags,
+  file: ConfigFile | undefined,
+  read: FileSettings | undefined,
+): string {
+  if (file === undefined || Object.hasOwn(flags.values, name)) return `--${name}`;
+  const line = read?.lines.get(name) ?? read?.lines.get("");
+  return `${file.name}${line === undefined ? "" : `:${line}`}: proxy.${name}`;
+}
+
+function directory(given: string, read: FileSettings | undefined): string {
+  if (given !== "") return given;
+  return read?.fuseDir || "/litefs";
+}
+
+function api(
+  given: string | false | undefined,
+  file: ConfigFile | undefined,
+  read: FileSettings | undefined,
+): string | false {
+  if (given !== undefined) return given;
+  const addr = read?.httpAddr || ":20202";
+  // Port 0 is any free one, so nobody knows which.
+  if (addr.endsWith(":0")) return false;
+  return at(`${file?.name}: http.addr`, () => parseApi(addr));
+}
+
+/** Shows what will run as a file, so that it can be kept as one. */
+function show(
+  given: Partial<Values>,
+  flags: Flags,
+  file: ConfigFile | undefined,
+  read: FileSettings | undefined,
+): string {
+  const line = <Name extends keyof Values>(name: Name): [string, string] => [
+    `  ${name}: ${keys[name].show(valueOf(given, name))}`,
+    originOf(name, flags, file, read),
+  ];
+  const lines = keyNames().map((name) => line(name));
+  const width = Math.max(...lines.map(([text]) => Math.min(text.length, 50)));
+  return `proxy:\n${lines.map(([text, origin]) => `${text.padEnd(width)}  # ${origin}\n`).join("")}`;
+}
+
+function originOf(
+  name: keyof Values,
+  flags: Flags,
+  file: ConfigFile | undefined,
+  read: FileSettings | undefined,
+): string {
+  if (Object.hasOwn(flags.values, name)) return `--${name}`;
+  if (read !== undefined && Object.hasOwn(read.values, name))
+    return `${file?.name}:${read.lines.get(name)}`;
+  if (name === "dir" && read?.fuseDir) return `${file?.name}: fuse.dir`;
+  if (name === "api" && read?.httpAddr) return `${file?.name}: http.addr`;
+  return "default";
+}

@@ -1,0 +1,285 @@
+import { compileTrust, PRIVATE_NETWORKS } from "../../src/trust.ts";
+import { type Address, formatAddress, parseAddress, parseOrigin } from "./address.ts";
+import { ConfigError } from "./error.ts";
+import { boolean, booleanFrom, duration, type Key, list, word } from "./kinds.ts";
+
+/** The value of each key, of LiteFS's `proxy:` section first and then of ours; durations are milliseconds. */
+export interface Values {
+  /** Where the proxy listens; undefined: not given. */
+  addr: Address | undefined;
+  /** The app's origin; empty: not given. */
+  target: string;
+  /** The name of the database; empty: not given. */
+  db: string;
+  /** How far a healthy node may be behind the primary; 0 or less: any lag is fine. */
+  "max-lag": number;
+  /** Whether each decision is logged. */
+  debug: boolean;
+  /** Globs of paths that go to the app as they are. */
+  passthrough: readonly string[];
+  /** Globs of paths whose GET and HEAD requests run on the primary. */
+  "always-forward": readonly string[];
+  /** How long a write waits while no primary is known. */
+  "primary-redirect-timeout": number;
+  /** How long a client may take to send a request; 0 or less: any time. */
+  "read-timeout": number;
+  /** How long a client may take to send a request's head; 0: the same as `read-timeout`, less: any time. */
+  "read-header-timeout": number;
+  /** How long an answer may take to be sent; 0 or less: any time. */
+  "write-timeout": number;
+  /** How long a connection is kept between requests; 0: the same as `read-timeout`, less: any time. */
+  "idle-timeout": number;
+  /** The directory where LiteFS is mounted; empty: `fuse.dir`. */
+  dir: string;
+  /** The origin of LiteFS's API, or false; undefined: `http.addr`. */
+  api: string | false | undefined;
+  /** How long a read waits for the position of its token. */
+  "wait-timeout": number;
+  /** How long a request is held while the app does not listen. */
+  "target-connect-timeout": number;
+  /** How long a browser keeps the token. */
+  "cookie-expiry": number;
+  /** Whether the token's cookie is for https only. */
+  "secure-cookie": "auto" | boolean;
+  /** The path that tells whether this node is healthy. */
+  "health-path": string;
+  /** Whether the health answer tells role, position and lag. */
+  "health-detail": boolean;
+  /** A path of the app that a healthy node answers; false: the app is not asked. */
+  "health-target": string | false;
+  /** How long health fails before the proxy stops to listen. */
+  "drain-delay": number;
+  /** How long requests may then take to end. */
+  "drain-timeout": number;
+  /** Addresses and networks of proxies whose forwarding headers are believed. */
+  "trusted-proxies": readonly string[];
+  /** How the log is written. */
+  log: "text" | "json";
+  /** Which server answers. */
+  server: "exact" | "native";
+}
+
+/** The table of all keys: the file, the flags, the help and the defaults are made from it. */
+export const keys: { readonly [Name in keyof Values]: Key<Values[Name]> } = {
+  addr: word({
+    fallback: undefined,
+    sign: "HOST:PORT",
+    help: 'Address to listen on, such as ":8080"',
+    standard: "required",
+    parse: (text): Address | undefined => (text === "" ? undefined : parseAddress(text, ":8080")),
+    show: (value) => (value === undefined ? '""' : JSON.stringify(formatAddress(value))),
+  }),
+  target: word({
+    fallback: "",
+    sign: "HOST:PORT",
+    help: 'The app, such as "localhost:8081"',
+    standard: "required",
+    parse: (text) => (text === "" ? "" : parseOrigin(text, "localhost:8081")),
+    show: (value) => JSON.stringify(value.replace(/^http:\/\//, "")),
+  }),
+  db: word({
+    fallback: "",
+    sign: "NAME",
+    help: "Name of the database, as in LiteFS's directory",
+    standard: "required",
+    parse: parseDatabase,
+  }),
+  "max-lag": duration("10s", "Lag beyond which health fails; 0s: never", -Infinity),
+  debug: boolean("Log each decision with its reason"),
+  passthrough: list([], "GLOB", "Paths that go to the app as they are"),
+  "always-forward": list([], "GLOB", "Paths whose GET and HEAD requests run on the primary"),
+  "primary-redirect-timeout": duration(
+    "5s",
+    "How long a write waits for a primary to be known",
+    -Infinity,
+  ),
+  "read-timeout": duration(
+    "0s",
+    "How long a client may take to send a request; 0s: any time",
+    -Infinity,
+  ),
+  "read-header-timeout": duration("10s", "How long it may take to send the head", -Infinity),
+  "write-timeout": duration(
+    "0s",
+    "How long an answer may take to be sent; 0s: any time",
+    -Infinity,
+  ),
+  "idle-timeout": duration("30s", "How long a connection is kept between requests", -Infinity),
+  dir: word({
+    fallback: "",
+    sign: "DIR",
+    help: "Directory where LiteFS is mounted",
+    standard: "fuse.dir, else /litefs",
+    parse: (text) => text,
+  }),
+  api: word<Values["api"]>({
+    fallback: undefined,
+    sign: "HOST:PORT",
+    help: "LiteFS's HTTP API; false: use its files alone",
+    standard: "http.addr, else :20202",
+    canBeOff: true,
+    parse: (text) => (isOff(text) ? false : parseApi(text)),
+    show: (value) => (typeof value === "string" ? JSON.stringify(value) : "false"),
+  }),
+  "wait-timeout": duration("5s", "How long a read waits for what its client has seen"),
+  "target-connect-timeout": duration(
+    "30s",
+    "How long a request is held while the app does not listen",
+  ),
+  "cookie-expiry": duration("5m", "How long a browser keeps the token", 1000),
+  "secure-cookie": word<Values["secure-cookie"]>({
+    fallback: "auto",
+    sign: "auto|true|false",
+    help: "Whether the cookie is for https only; auto: as the request came",
+    canBeOff: true,
+    parse: (text) => booleanFrom(text) ?? oneOf<"auto">(["auto"], text, ["auto", "true", "false"]),
+    show: String,
+  }),
+  "health-path": word({
+    fallback: "/litefs/health",
+    sign: "PATH",
+    help: "Path that tells whether this node is healthy",
+    parse: parsePath,
+  }),
+  "health-detail": boolean("Tell role, position and lag there"),
+  "health-target": word<Values["health-target"]>({
+    fallback: false,
+    sign: "PATH",
+    help: "Path of the app that a healthy node answers",
+    standard: "off",
+    canBeOff: true,
+    parse: (text) => (isOff(text) ? false : parsePath(text)),
+    show: (value) => (value === false ? "false" : JSON.stringify(value)),
+  }),
+  "drain-delay": duration("1s", "How long health fails before the proxy stops to listen"),
+  "drain-timeout": duration("10s", "How long requests may take to end after that"),
+  "trusted-proxies": list(
+    PRIVATE_NETWORKS,
+    "CIDR",
+    "Proxies whose X-Forwarded headers are believed",
+    parseNetwork,
+  ),
+  log: word<Values["log"]>({
+    fallback: "text",
+    sign: "text|json",
+    help: "How the log is written",
+    parse: (text) => oneOf(["text", "json"], text),
+  }),
+  server: word<Values["server"]>({
+    fallback: "exact",
+    sign: "exact|native",
+    help: "The exact HTTP server, or the runtime's own",
+    parse: (text) => oneOf(["exact", "native"], text),
+  }),
+};
+
+/**
+ * Tells whether a name is a key.
+ *
+ * @param name The name, in kebab-case.
+ */
+export function isKey(name: string): name is keyof Values {
+  return Object.hasOwn(keys, name);
+}
+
+/** Returns the names of all keys in the order of the table. */
+export function keyNames(): (keyof Values)[] {
+  return Object.keys(keys).filter(isKey);
+}
+
+/**
+ * Returns a key's value: the one that was given, else its default.
+ *
+ * @param given The values that were given.
+ * @param name The key.
+ */
+export function valueOf<Name extends keyof Values>(
+  given: Partial<Values>,
+  name: Name,
+): Values[Name] {
+  return given[name] ?? keys[name].fallback;
+}
+
+/**
+ * Finds the name that was probably meant.
+ *
+ * @param name What was written.
+ * @param names What can be written.
+ * @returns The nearest name, or undefined when none is near.
+ */
+export function nearest(name: string, names: readonly string[]): string | undefined {
+  const plain = name.replace(/[A-Z]/g, "-$&").replaceAll("_", "-").toLowerCase();
+  let best: string | undefined;
+  let least = Math.max(2, Math.floor(plain.length / 3)) + 1;
+  for (const candidate of names) {
+    const distance = editDistance(plain, candidate);
+    if (distance < least) [best, least] = [candidate, distance];
+  }
+  return best;
+}
+
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, index) => index);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const replaced = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
+      next.push(Math.min(replaced, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
+    }
+    row = next;
+  }
+  return row[b.length] ?? 0;
+}
+
+/**
+ * Reads the address of LiteFS's API as it stands in `http.addr`: one on which LiteFS listens at all interfaces is
+ * reached at the loopback one.
+ *
+ * @param text The address.
+ * @returns The origin, such as `http://127.0.0.1:20202`.
+ * @throws {ConfigError} When it is none.
+ */
+export function parseApi(text: string): string {
+  const isEverywhere = /^(?:https?:\/\/)?(?:|0\.0\.0\.0|\[::\]):\d+\/?$/i.test(text);
+  const place = isEverywhere ? text.replace(/(?:0\.0\.0\.0|\[::\])?(?=:\d)/, "127.0.0.1") : text;
+  return parseOrigin(place, "127.0.0.1:20202");
+}
+
+function parseDatabase(text: string): string {
+  if (!text.includes("/") && text !== "." && text !== "..") return text;
+  const name = text.split("/").at(-1) ?? "";
+  const mend = /^\.*$/.test(name) ? 'write one such as "my.db"' : `write "${name}"`;
+  throw new ConfigError(`"${text}" is not a plain name, ${mend}`);
+}
+
+function parsePath(text: string): string {
+  if (/^\/[^\s?#]*$/.test(text)) return text;
+  throw new ConfigError(`${JSON.stringify(text)} is not a path, write one such as "/health"`);
+}
+
+function parseNetwork(text: string): string {
+  try {
+    compileTrust([text]);
+    return text;
+  } catch {
+    const found = JSON.stringify(text);
+    throw new ConfigError(
+      `${found} is not an address or a network, write one such as "10.0.0.0/8"`,
+    );
+  }
+}
+
+function isOff(text: string): boolean {
+  return booleanFrom(text) === false;
+}
+
+function oneOf<T extends string>(
+  allowed: readonly T[],
+  text: string,
+  shown: readonly string[] = allowed,
+): T {
+  const found = allowed.find((candidate) => candidate === text);
+  if (found !== undefined) return found;
+  const choices = shown.map((choice) => `"${choice}"`).join(" or ");
+  throw new ConfigError(`${JSON.stringify(text)} is not known here, write ${choices}`);
+}

@@ -1,0 +1,76 @@
+import type { Storage } from "../../src/storage.ts";
+import { describe, type Log } from "./log.ts";
+
+/** What is known of a storage, as a text for each thing that is logged when it changes. */
+interface State {
+  readonly database: string;
+  readonly primary: string;
+}
+
+/** How often the storage is looked at for the log, in milliseconds. */
+const INTERVAL = 1000;
+
+/**
+ * Logs what is known of a storage now and whenever it changes: whether the database is there, and where the primary is.
+ *
+ * @param storage The storage.
+ * @param log Where it is logged.
+ * @returns A function that stops it.
+ */
+export function watchState(storage: Storage, log: Log): () => void {
+  const look = createStateLog(storage, log);
+  let looking = false;
+  const lookOnce = (): void => {
+    if (looking) return;
+    looking = true;
+    void look().finally(() => {
+      looking = false;
+    });
+  };
+  lookOnce();
+  const timer = setInterval(lookOnce, INTERVAL);
+  return () => clearInterval(timer);
+}
+
+/**
+ * Creates a function that looks at a storage, logs what has changed since the last time, and never rejects.
+ *
+ * @param storage The storage.
+ * @param log Where it is logged.
+ */
+export function createStateLog(storage: Storage, log: Log): () => Promise<void> {
+  let last: State = { database: "", primary: "" };
+
+  function say(text: string, isGood: boolean): void {
+    if (isGood) log.info(text);
+    else log.warn(text);
+  }
+
+  return async () => {
+    const state = { database: await database(storage), primary: await primary(storage) };
+    if (state.database !== last.database) say(state.database, state.database === FOUND);
+    if (state.primary !== last.primary) say(state.primary, state.primary !== UNKNOWN);
+    last = state;
+  };
+}
+
+const FOUND = "database found";
+const UNKNOWN = "no primary known";
+
+async function database(storage: Storage): Promise<string> {
+  try {
+    return (await storage.position()) === undefined ? "no database yet" : FOUND;
+  } catch (error) {
+    return `database not readable: ${describe(error)}`;
+  }
+}
+
+async function primary(storage: Storage): Promise<string> {
+  try {
+    const found = await storage.primary();
+    if (found.at === "here") return "this node is the primary";
+    return found.at === "elsewhere" ? `the primary is ${found.hostname}` : UNKNOWN;
+  } catch {
+    return UNKNOWN;
+  }
+}

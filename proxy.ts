@@ -1,0 +1,32 @@
+#!/usr/bin/env node
+/**
+ * LiteFS's HTTP proxy as a program: reads flags, environment and a YAML file, and serves until a signal comes.
+ *
+ * @module
+ */
+import process from "node:process";
+import { run } from "./adapters/drop-in/run.ts";
+import { watchState } from "./adapters/drop-in/state.ts";
+import { litefs } from "./adapters/litefs.ts";
+import { serve } from "./adapters/serve.ts";
+import { createProxy } from "./src/index.ts";
+
+const code = await run(async (settings, log) => {
+  const onError = log.error;
+  const storage = litefs({ ...settings.storage, onError });
+  const proxy = createProxy({ ...settings.proxy, storage, onError, onDecision: log.decision });
+  const server = await serve(proxy, { ...settings.server, onError });
+  const stopWatching = watchState(storage, log);
+  return {
+    url: server.url,
+    drain: proxy.drain,
+    close: async (timeout) => {
+      await server.close({ timeout });
+      stopWatching();
+      proxy.close();
+      storage.close();
+    },
+  };
+});
+// What was written must be out before the process ends.
+process.stdout.write("", () => process.stderr.write("", () => process.exit(code)));
