@@ -1,0 +1,75 @@
+/**
+ * Serves a proxy with `Bun.serve`, for those who want its speed; `@txid/proxy/serve` is exact.
+ *
+ * @example
+ * ```ts ignore
+ * import { createProxy } from "@txid/proxy";
+ * import { serve } from "@txid/proxy/bun";
+ * import { litefs } from "@txid/proxy/litefs";
+ *
+ * serve(createProxy({ target: "http://127.0.0.1:8081", storage: litefs({ dir: "/litefs", db: "app.db" }) }), {
+ *   port: 8080,
+ * });
+ * ```
+ *
+ * @module
+ */
+import { connectionInfo, type Proxy } from "../src/index.ts";
+import { createHttp1Client } from "./http1/client.ts";
+import { type ListenOptions, type Server, urlOf } from "./listen.ts";
+
+/** The part of Bun that this adapter uses (https://bun.sh/docs/api/http). */
+declare const Bun: {
+  serve(options: {
+    port: number;
+    hostname?: string;
+    idleTimeout: number;
+    development: false;
+    fetch(request: Request, server: BunServer): Promise<Response>;
+    error(): Response;
+  }): BunServer;
+};
+
+/** The part of Bun's server that this adapter uses. */
+interface BunServer {
+  readonly port?: number | undefined;
+  readonly hostname?: string | undefined;
+  requestIP(request: Request): { address: string } | null;
+  stop(closeActiveConnections?: boolean): Promise<void>;
+}
+
+/**
+ * Serves a proxy with `Bun.serve`.
+ *
+ * @param proxy What answers.
+ * @param options Where to listen.
+ * @returns The server, already listening.
+ */
+export function serve(proxy: Proxy, options: ListenOptions): Server {
+  const client = createHttp1Client();
+  const server = Bun.serve({
+    port: options.port,
+    ...(options.hostname === undefined ? {} : { hostname: options.hostname }),
+    // Bun cuts every connection that is silent for this many seconds, event streams and slow uploads too.
+    idleTimeout: 0,
+    development: false,
+    fetch: (request, self) => {
+      const clientAddress = self.requestIP(request)?.address;
+      return proxy.fetch(request, connectionInfo({ clientAddress, transport: client }));
+    },
+    error: () => new Response("Bad gateway\n", { status: 502 }),
+  });
+  const hostname = options.hostname ?? "::";
+  const port = server.port ?? options.port;
+  return {
+    port,
+    hostname,
+    url: urlOf(hostname, port),
+    close: async ({ timeout = 0 } = {}) => {
+      const timer = setTimeout(() => void server.stop(true), timeout);
+      await server.stop(false);
+      clearTimeout(timer);
+      client.close();
+    },
+  };
+}

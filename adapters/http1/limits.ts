@@ -1,0 +1,16 @@
+/** What an HTTP/1.1 message may cost before it is refused. */
+export interface Limits {
+  /** The greatest head in bytes: start line and header section. LiteFS passes 100 KiB. */
+  readonly headBytes: number;
+  /** The greatest number of field lines in a head or a trailer section. */
+  readonly fields: number;
+  /** The greatest trailer section, and the greatest chunk-size line, in bytes. */
+  readonly trailerBytes: number;
+}
+
+/** The limits of both ends. */
+export const DEFAULT_LIMITS: Limits = {
+  headBytes: 128 * 1024,
+  fields: 1000,
+  trailerBytes: 16 * 1024,
+};

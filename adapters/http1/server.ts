@@ -1,0 +1,519 @@
+/**
+ * An HTTP/1.1 server over `node:net` (RFC 9112), the same on Node, Bun and Deno. It hands on what came and writes what
+ * it is given, byte for byte, and refuses what could be read in two ways.
+ *
+ * @module
+ */
+import { Buffer } from "node:buffer";
+import { type AddressInfo, createServer, type Socket } from "node:net";
+import type {
+  HeaderLines,
+  IncomingRequest,
+  MaybePromise,
+  ResponseMessage,
+  Transport,
+} from "../../src/index.ts";
+import { type BodyDecoder, createBodyDecoder } from "./body.ts";
+import { type Channel, createChannel } from "./channel.ts";
+import { DEFAULT_LIMITS, type Limits } from "./limits.ts";
+import { headEnd, parseRequestHead, ProtocolError, type RequestHead } from "./parse.ts";
+import { createTunnel, joinTunnels } from "./tunnel.ts";
+import { spellHead, writeBody, writeHead } from "./write.ts";
+
+/** Answers requests. */
+export type Http1Handler = (request: IncomingRequest) => MaybePromise<ResponseMessage>;
+
+/** How the server behaves. Durations are milliseconds, and 0 means no limit. */
+export interface Http1ServerOptions {
+  /** What the requests name as the best way to an upstream. */
+  readonly transport?: Transport | undefined;
+  /**
+   * How long a client may take for a head.
+   *
+   * @default 10_000
+   */
+  readonly readHeaderTimeout?: number | undefined;
+  /**
+   * How long a client may take for a whole request.
+   *
+   * @default 0
+   */
+  readonly readTimeout?: number | undefined;
+  /**
+   * How long a response may take from the end of the request's head.
+   *
+   * @default 0
+   */
+  readonly writeTimeout?: number | undefined;
+  /**
+   * How long a connection may stay open between requests.
+   *
+   * @default 30_000
+   */
+  readonly idleTimeout?: number | undefined;
+  /** What a message may cost. */
+  readonly limits?: Partial<Limits> | undefined;
+  /** Gets what a handler or a response's body throws. */
+  readonly onError?: ((error: unknown) => void) | undefined;
+}
+
+/** A server. */
+export interface Http1Server {
+  /** Begins to listen; rejects when it cannot. */
+  listen(where: {
+    readonly port: number;
+    readonly hostname?: string | undefined;
+  }): Promise<{ port: number; hostname: string }>;
+  /** Stops listening, closes idle connections, lets the others finish and cuts them off after `timeout`. */
+  close(how?: { readonly timeout?: number | undefined }): Promise<void>;
+}
+
+/** What a connection is doing; each has its own time limit. */
+type Phase = "idle" | "head" | "request" | "response" | "lingering" | "tunnel";
+
+interface Connection {
+  /** When the time of what the connection is doing is up, in milliseconds since the epoch. */
+  deadline(): number;
+  /** Called when that time is up. */
+  expire(): void;
+  /** Closes the connection when it is idle, else after its response. */
+  drain(): void;
+  destroy(): void;
+}
+
+interface ServerContext {
+  readonly handler: Http1Handler;
+  readonly limits: Limits;
+  readonly transport: Transport | undefined;
+  readonly timeouts: Readonly<Record<Phase, number>>;
+  readonly readTimeout: number;
+  readonly writeTimeout: number;
+  readonly onError: (error: unknown) => void;
+}
+
+/** How long a connection stays open for a client to read an early answer, in milliseconds (RFC 9112 section 9.6). */
+const LINGER = 2000;
+
+/**
+ * Creates a server.
+ *
+ * @param handler Answers requests; what it throws is answered with 500.
+ * @param options How the server behaves.
+ */
+export function createHttp1Server(
+  handler: Http1Handler,
+  options: Http1ServerOptions = {},
+): Http1Server {
+  const {
+    readTimeout = 0,
+    writeTimeout = 0,
+    readHeaderTimeout = 10_000,
+    idleTimeout = 30_000,
+  } = options;
+  const context: ServerContext = {
+    handler,
+    limits: { ...DEFAULT_LIMITS, ...options.limits },
+    transport: options.transport,
+    timeouts: {
+      idle: idleTimeout,
+      head: readHeaderTimeout,
+      request: 0,
+      response: 0,
+      lingering: LINGER,
+      tunnel: 0,
+    },
+    readTimeout,
+    writeTimeout,
+    onError: options.onError ?? (() => {}),
+  };
+  const connections = new Set<Connection>();
+  let draining = false;
+  const server = createServer({ noDelay: true, allowHalfOpen: true, keepAlive: true }, (socket) => {
+    const connection = createConnection(socket, context, () => draining);
+    connections.add(connection);
+    socket.on("close", () => connections.delete(connection));
+  });
+  server.on("error", context.onError);
+  const shortest = Math.min(
+    ...[readHeaderTimeout, idleTimeout, readTimeout, writeTimeout].map((limit) => limit || 4000),
+  );
+  const interval = Math.max(10, Math.min(1000, shortest / 4));
+  let sweeper: ReturnType<typeof setInterval> | undefined;
+
+  /** One coarse timer serves all connections. */
+  function sweep(): void {
+    const now = Date.now();
+    for (const connection of connections) if (connection.deadline() <= now) connection.expire();
+  }
+
+  return {
+    listen: ({ port, hostname }) =>
+      new Promise((resolve, reject) => {
+        server.once("error", reject);
+        server.listen(
+          { port, ...(hostname === undefined ? {} : { host: hostname }), backlog: 1024 },
+          () => {
+            server.off("error", reject);
+            sweeper = setInterval(sweep, interval);
+            sweeper.unref();
+            // A server that listens on a port has an address of this form.
+            const address = server.address() as AddressInfo;
+            resolve({ port: address.port, hostname: address.address });
+          },
+        );
+      }),
+    close: ({ timeout = 0 } = {}) =>
+      new Promise((resolve) => {
+        draining = true;
+        for (const connection of connections) connection.drain();
+        const cut = setTimeout(() => {
+          for (const connection of connections) connection.destroy();
+        }, timeout);
+        server.close(() => {
+          clearTimeout(cut);
+          clearInterval(sweeper);
+          resolve();
+        });
+      }),
+  };
+}
+
+/** Serves one connection: one request at a time, in the order in which they come. */
+function createConnection(
+  socket: Socket,
+  context: ServerContext,
+  isDraining: () => boolean,
+): Connection {
+  const { limits, timeouts } = context;
+  const clientAddress = socket.remoteAddress?.replace(/^::ffff:/i, "");
+  let phase: Phase = "idle";
+  let since = Date.now();
+  let pending: Buffer = EMPTY;
+  let seen = 0;
+  let decoder: BodyDecoder | undefined;
+  let channel: Channel | undefined;
+  let client: AbortController | undefined;
+  let gone = false;
+  let skippedEmptyLine = false;
+  let held = false;
+
+  socket.on("error", () => leave());
+  socket.on("close", () => leave());
+  socket.on("end", () => {
+    // Whoever ends its side is taken for gone, as by LiteFS; a tunnel's ends close one by one.
+    if (phase === "tunnel") return;
+    leave();
+    socket.destroy();
+  });
+  socket.on("data", (bytes: Buffer) => {
+    if (phase === "tunnel" || phase === "lingering") return;
+    try {
+      receive(bytes);
+    } catch (error) {
+      refuse(error);
+    }
+  });
+
+  function enter(next: Phase): void {
+    phase = next;
+    since = Date.now();
+  }
+
+  function receive(bytes: Buffer): void {
+    if (decoder !== undefined) {
+      const used = takeBody(decoder, bytes);
+      if (used === bytes.length) return;
+      pending = bytes.subarray(used);
+    } else pending = pending.length === 0 ? bytes : Buffer.concat([pending, bytes]);
+    if (phase === "idle" || phase === "head") takeHead();
+    else if (pending.length > limits.headBytes && !held) {
+      // The client sends one request after the other and does not read: the rest stays in its own hands.
+      held = true;
+      socket.pause();
+    }
+  }
+
+  function takeBody(current: BodyDecoder, bytes: Buffer): number {
+    const used = current.decode(bytes, (piece) => channel?.push(piece));
+    if (!current.isDone()) return used;
+    decoder = undefined;
+    channel?.end();
+    if (phase === "request") enter("response");
+    return used;
+  }
+
+  function takeHead(): void {
+    // One empty line before a request is tolerated (RFC 9112 section 2.2).
+    if (!skippedEmptyLine && pending[0] === 13 && pending[1] === 10) {
+      skippedEmptyLine = true;
+      pending = pending.subarray(2);
+    }
+    if (pending.length === 0) return;
+    if (phase === "idle") enter("head");
+    const end = headEnd(pending, seen, limits);
+    if (end === -1) {
+      seen = pending.length;
+      return;
+    }
+    const head = parseRequestHead(pending.toString("latin1", 0, end - 4), limits);
+    const rest = pending.subarray(end);
+    pending = EMPTY;
+    seen = 0;
+    skippedEmptyLine = false;
+    begin(head, rest);
+  }
+
+  function begin(head: RequestHead, rest: Buffer): void {
+    client = undefined;
+    channel = undefined;
+    let continued = false;
+    /** Asks for the body, once (RFC 9110 section 10.1.1). */
+    const proceed = (): void => {
+      if (!head.expectsContinue || continued || decoder === undefined || phase === "lingering")
+        return;
+      continued = true;
+      socket.write("HTTP/1.1 100 Continue\r\n\r\n", "latin1");
+    };
+    if (head.framing.kind !== "none") {
+      decoder = createBodyDecoder(head.framing, limits);
+      channel = createChannel(socket, proceed, () => {});
+    }
+    const trailing = decoder;
+    const body = channel?.body ?? null;
+    enter(decoder === undefined ? "response" : "request");
+    if (rest.length > 0) receive(rest);
+    const message: IncomingRequest = {
+      method: head.method,
+      target: head.target,
+      headers: head.headers,
+      body,
+      trailers: trailing === undefined ? undefined : () => trailing.trailers(),
+      get signal() {
+        client ??= new AbortController();
+        if (gone) client.abort();
+        return client.signal;
+      },
+      inform: (status, headers) => {
+        if (status === 100) proceed();
+        else if (head.minor === 1 && status !== 101) inform(status, headers);
+      },
+      scheme: "http",
+      clientAddress,
+      canUpgrade: head.upgrade,
+      transport: context.transport,
+    };
+    void serve(head, message);
+  }
+
+  async function serve(head: RequestHead, message: IncomingRequest): Promise<void> {
+    let response: ResponseMessage;
+    try {
+      const answered = context.handler(message);
+      response = answered instanceof Promise ? await answered : answered;
+    } catch (error) {
+      context.onError(error);
+      response = plain(500, "Internal server error");
+    }
+    if (gone || phase === "lingering") {
+      await dispose(response);
+      return;
+    }
+    try {
+      await respond(head, response);
+    } catch (error) {
+      context.onError(error);
+      socket.destroy();
+    }
+  }
+
+  async function respond(head: RequestHead, response: ResponseMessage): Promise<void> {
+    const { status, body, tunnel } = response;
+    if (status === 101) {
+      if (tunnel === undefined || !head.upgrade)
+        throw new TypeError("Cannot answer: 101 without a tunnel");
+      enter("tunnel");
+      socket.write(spellHead(statusLine(response), response.headers, ""), "latin1");
+      const own = createTunnel(socket, pending);
+      pending = EMPTY;
+      await joinTunnels(own, tunnel);
+      return;
+    }
+    const bodiless = head.method === "HEAD" || status === 204 || status === 304 || status < 200;
+    const stream = bodiless || body === null || body instanceof Uint8Array ? undefined : body;
+    const known = body instanceof Uint8Array ? body : undefined;
+    const declared = declaredLength(response.headers);
+    const chunked = stream !== undefined && declared === undefined && head.minor === 1;
+    const untilClose = stream !== undefined && declared === undefined && head.minor === 0;
+    // A request that has not all come cannot be told from the next one: its connection ends with the answer.
+    const close = !head.keepAlive || untilClose || decoder !== undefined || isDraining();
+
+    let framing = "";
+    if (chunked) framing += "Transfer-Encoding: chunked\r\n";
+    else if (!bodiless && stream === undefined && declared === undefined)
+      framing += `Content-Length: ${known?.length ?? 0}\r\n`;
+    if (!hasDate(response.headers)) framing += `Date: ${dateNow()}\r\n`;
+    if (close) framing += "Connection: close\r\n";
+    else if (head.minor === 0) framing += "Connection: keep-alive\r\n";
+    const text = spellHead(statusLine(response), response.headers, framing);
+    if (stream === undefined) {
+      if (!bodiless && declared !== undefined && declared !== (known?.length ?? 0)) {
+        throw new TypeError("Cannot answer: the body misses its length");
+      }
+      writeHead(socket, text, bodiless ? undefined : known);
+      if (bodiless) void dispose(response);
+      finish(close);
+      return;
+    }
+    writeHead(socket, text, undefined);
+    const whole = await writeBody(
+      socket,
+      stream,
+      { length: declared, chunked },
+      response.trailers,
+      () => gone,
+    );
+    // The client must see that something is missing: no last chunk, no full length, no clean end.
+    if (whole) finish(close);
+    else socket.destroy();
+  }
+
+  function finish(close: boolean): void {
+    if (gone) return;
+    if (close || isDraining()) {
+      linger();
+      return;
+    }
+    client = undefined;
+    channel = undefined;
+    enter("idle");
+    if (held) {
+      held = false;
+      socket.resume();
+    }
+    // The next request may have come with this one; a turn of the loop keeps a long row of them off the stack.
+    if (pending.length > 0) queueMicrotask(next);
+  }
+
+  function next(): void {
+    if (gone || phase !== "idle") return;
+    try {
+      takeHead();
+    } catch (error) {
+      refuse(error);
+    }
+  }
+
+  /** Ends the connection so that the answer arrives: whoever still sends would otherwise lose it to a reset. */
+  function linger(): void {
+    const unread = decoder !== undefined;
+    decoder = undefined;
+    channel?.fail(new Error("Request body was not read"));
+    enter("lingering");
+    socket.end();
+    if (unread) socket.resume();
+    else socket.resume();
+  }
+
+  function refuse(error: unknown): void {
+    const protocol = error instanceof ProtocolError ? error : undefined;
+    if (protocol === undefined) context.onError(error);
+    const started = phase === "request" || phase === "response";
+    channel?.fail(new Error("Request body is malformed", { cause: error }));
+    client?.abort();
+    if (started && socket.bytesWritten > 0 && protocol === undefined) {
+      socket.destroy();
+      return;
+    }
+    const status = protocol?.status ?? 400;
+    // Whether a head has gone out is known to the response that is under way; it finds the connection closed.
+    gone = gone || started;
+    decoder = undefined;
+    const response = plain(status, protocol?.message ?? "Bad request");
+    socket.write(
+      spellHead(statusLine(response), response.headers, "Connection: close\r\n"),
+      "latin1",
+    );
+    if (response.body instanceof Uint8Array) socket.write(response.body);
+    linger();
+  }
+
+  function inform(status: number, headers: HeaderLines): void {
+    if (gone || phase === "lingering") return;
+    socket.write(spellHead(`HTTP/1.1 ${status} `, headers, ""), "latin1");
+  }
+
+  function leave(): void {
+    if (gone) return;
+    gone = true;
+    channel?.fail(new Error("Client is gone"));
+    client?.abort();
+  }
+
+  return {
+    deadline: () => {
+      if (phase === "request" && context.readTimeout > 0) return since + context.readTimeout;
+      if (phase === "response" && context.writeTimeout > 0) return since + context.writeTimeout;
+      const limit = timeouts[phase];
+      return limit === 0 ? Infinity : since + limit;
+    },
+    expire: () => {
+      if (phase === "head") refuse(new ProtocolError(408, "Request timed out"));
+      else socket.destroy();
+    },
+    drain: () => {
+      if (phase === "idle") socket.destroy();
+    },
+    destroy: () => socket.destroy(),
+  };
+}
+
+/** Lets go of a response that nobody reads any more, so that its source stops. */
+async function dispose(response: ResponseMessage): Promise<void> {
+  response.tunnel?.destroy();
+  if (response.body === null || response.body instanceof Uint8Array) return;
+  await response.body[Symbol.asyncIterator]().return?.();
+}
+
+function statusLine(response: ResponseMessage): string {
+  return `HTTP/1.1 ${response.status} ${response.statusText}`;
+}
+
+function plain(status: number, text: string): ResponseMessage {
+  const body = Buffer.from(`${text}\n`, "latin1");
+  const headers = [
+    "Content-Type",
+    "text/plain; charset=utf-8",
+    "Content-Length",
+    String(body.length),
+  ];
+  return { status, statusText: "", headers, body };
+}
+
+function declaredLength(headers: HeaderLines): number | undefined {
+  for (let index = 0; index < headers.length; index += 2) {
+    if (headers[index]?.length === 14 && headers[index]?.toLowerCase() === "content-length")
+      return Number(headers[index + 1]);
+  }
+  return undefined;
+}
+
+function hasDate(headers: HeaderLines): boolean {
+  for (let index = 0; index < headers.length; index += 2) {
+    if (headers[index]?.length === 4 && headers[index]?.toLowerCase() === "date") return true;
+  }
+  return false;
+}
+
+let dateSecond = 0;
+let dateText = "";
+
+/** The time as `Date` says it (RFC 9110 section 5.6.7), spelled once a second. */
+function dateNow(): string {
+  const now = Date.now();
+  if (now - dateSecond < 1000) return dateText;
+  dateSecond = now - (now % 1000);
+  dateText = new Date(now).toUTCString();
+  return dateText;
+}
+
+const EMPTY: Buffer = Buffer.alloc(0);

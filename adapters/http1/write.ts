@@ -1,0 +1,110 @@
+import { Buffer } from "node:buffer";
+import type { Socket } from "node:net";
+import type { HeaderLines } from "../../src/index.ts";
+import { isFieldValue, isToken } from "./parse.ts";
+
+/** Bodies up to this size go out in one write with their head, in bytes. */
+const JOINED = 64 * 1024;
+
+/**
+ * Spells a head.
+ *
+ * @param startLine The request line or status line.
+ * @param headers The header section.
+ * @param framing Lines that the engine adds; each ends with CRLF.
+ * @throws {TypeError} When a line could be read as another line.
+ */
+export function spellHead(startLine: string, headers: HeaderLines, framing: string): string {
+  let head = `${startLine}\r\n`;
+  for (let index = 0; index < headers.length; index += 2) {
+    const name = headers[index] ?? "";
+    const value = headers[index + 1] ?? "";
+    if (!isToken(name) || !isFieldValue(value))
+      throw new TypeError(`Cannot write head: field "${name}" is malformed`);
+    head += `${name}: ${value}\r\n`;
+  }
+  return `${head}${framing}\r\n`;
+}
+
+/**
+ * Writes a head, in one piece with what is there of the body.
+ *
+ * @param socket Where to.
+ * @param head The head in latin-1.
+ * @param body The whole body, or nothing.
+ */
+export function writeHead(socket: Socket, head: string, body: Uint8Array | undefined): void {
+  if (body === undefined || body.length === 0) {
+    socket.write(head, "latin1");
+    return;
+  }
+  if (body.length > JOINED) {
+    socket.write(head, "latin1");
+    socket.write(body);
+    return;
+  }
+  const bytes = Buffer.allocUnsafe(head.length + body.length);
+  bytes.write(head, 0, "latin1");
+  bytes.set(body, head.length);
+  socket.write(bytes);
+}
+
+/** Resolves when the socket takes more, or at once when it is closed. */
+export function drained(socket: Socket): Promise<void> {
+  if (socket.destroyed || !socket.writableNeedDrain) return Promise.resolve();
+  return new Promise((resolve) => {
+    const end = (): void => {
+      socket.off("drain", end);
+      socket.off("close", end);
+      resolve();
+    };
+    socket.on("drain", end);
+    socket.on("close", end);
+  });
+}
+
+/** How a body goes out. */
+export interface BodyFraming {
+  /** How many bytes it must have; undefined: it is chunked, or it ends with the connection. */
+  readonly length: number | undefined;
+  /** Whether it goes out in chunks. */
+  readonly chunked: boolean;
+}
+
+/**
+ * Writes a body piece by piece, as fast as the socket takes it.
+ *
+ * @param socket Where to.
+ * @param body The pieces.
+ * @param framing How.
+ * @param trailers Returns the trailer section once the pieces have ended.
+ * @param stopped Tells whether nobody wants the rest.
+ * @returns Whether the body went out whole: false when it was stopped, the socket closed, or the length was missed.
+ * @throws What the body throws.
+ */
+export async function writeBody(
+  socket: Socket,
+  body: AsyncIterable<Uint8Array>,
+  framing: BodyFraming,
+  trailers: (() => HeaderLines) | undefined,
+  stopped: () => boolean,
+): Promise<boolean> {
+  let sent = 0;
+  for await (const piece of body) {
+    if (stopped() || socket.destroyed) return false;
+    if (piece.length === 0) continue;
+    sent += piece.length;
+    if (framing.length !== undefined && sent > framing.length) return false;
+    if (framing.chunked) {
+      socket.cork();
+      socket.write(`${piece.length.toString(16)}\r\n`, "latin1");
+      socket.write(piece);
+      socket.write("\r\n", "latin1");
+      socket.uncork();
+    } else socket.write(piece);
+    await drained(socket);
+  }
+  if (stopped() || socket.destroyed) return false;
+  if (framing.chunked) socket.write(spellHead("0", trailers?.() ?? [], ""), "latin1");
+  return framing.length === undefined || sent === framing.length;
+}

@@ -1,0 +1,35 @@
+/** Where a server listens. */
+export interface ListenOptions {
+  /** The port; 0 takes a free one. */
+  readonly port: number;
+  /** The address or name to listen on. Left out: every address, IPv6 and IPv4. */
+  readonly hostname?: string | undefined;
+}
+
+/** A server that listens. */
+export interface Server {
+  /** The port it listens on. */
+  readonly port: number;
+  /** The address it listens on. */
+  readonly hostname: string;
+  /** Where a client on this machine reaches it. */
+  readonly url: string;
+  /**
+   * Stops listening, lets the requests in flight finish and closes.
+   *
+   * @param options `timeout`: after how many milliseconds the rest is cut off; 0 by default.
+   */
+  close(options?: { readonly timeout?: number | undefined }): Promise<void>;
+}
+
+/**
+ * Returns the address at which a client on this machine reaches a server.
+ *
+ * @param hostname What the server listens on.
+ * @param port The port.
+ */
+export function urlOf(hostname: string, port: number): string {
+  if (hostname === "" || hostname === "::" || hostname === "0.0.0.0")
+    return `http://localhost:${port}`;
+  return hostname.includes(":") ? `http://[${hostname}]:${port}` : `http://${hostname}:${port}`;
+}
