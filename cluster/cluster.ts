@@ -9,6 +9,7 @@ import { createControl } from "./control.ts";
 import type { Statement } from "./database.ts";
 import { createEdge } from "./edge.ts";
 import type { Edge, EdgeOptions } from "./edge.ts";
+import { freePort } from "./listen.ts";
 import type { Listener } from "./listen.ts";
 import { createNetwork } from "./network.ts";
 import type { Network } from "./network.ts";
@@ -107,7 +108,7 @@ export async function createCluster(options: ClusterOptions = {}): Promise<Clust
       runtime: options.runtime,
       clock,
     });
-    places.set(place.name, { ...place, port: node.port, apiPort: node.apiPort });
+    places.set(place.name, place);
     try {
       await network.add(node);
       up.set(place.name, { node, front: await options.front?.(node) });
@@ -159,7 +160,8 @@ export async function createCluster(options: ClusterOptions = {}): Promise<Clust
     for (const name of names) {
       const directory = join(root, name);
       mkdirSync(directory);
-      await start({ name, root: directory, port: 0, apiPort: 0 });
+      const [port, apiPort] = [await freePort(), await freePort()];
+      await start({ name, root: directory, port, apiPort });
     }
     // Every node begins with the app's tables, however long later transactions take.
     await network.settled();

@@ -48,11 +48,24 @@ export async function listen(handler: RequestListener, port = 0): Promise<Listen
   };
 }
 
-/** Returns a port on 127.0.0.1 that was free a moment ago, for a process that must be told one. */
+/**
+ * Returns a port on 127.0.0.1 that is free, for who must know it before, or have it again after a crash. It lies below
+ * the ports that systems hand out by themselves, so that no connection takes it meanwhile.
+ *
+ * @throws {Error} When there is none.
+ */
 export async function freePort(): Promise<number> {
-  const listener = await listen((_request, response) => response.end());
-  await listener.close();
-  return listener.port;
+  for (let attempt = 0; attempt < 50; attempt += 1) {
+    const port = 20_000 + Math.floor(Math.random() * 12_000);
+    try {
+      const listener = await listen((_request, response) => response.end(), port);
+      await listener.close();
+      return port;
+    } catch {
+      // Taken: the next one.
+    }
+  }
+  throw new Error("Cannot find a free port between 20000 and 32000");
 }
 
 function portOf(server: Server): number {

@@ -53,6 +53,8 @@ interface Place {
   readonly name: string;
   readonly runtime: Runtime;
   readonly root: string;
+  readonly port: number;
+  readonly apiPort: number;
   readonly proxyPort: number;
   ready: Ready | undefined;
   node: Started | undefined;
@@ -104,6 +106,7 @@ function print(text: string): void {
 
 async function run(settings: Settings, root: string): Promise<boolean> {
   const places: Place[] = [];
+  let isComplete = true;
   const network = createNetwork({ onError: (error, name) => print(`${name}: ${String(error)}\n`) });
 
   function take(place: Place): void {
@@ -113,6 +116,7 @@ async function run(settings: Settings, root: string): Promise<boolean> {
     for (const part of [node, proxy]) {
       void part?.ended.then(async () => {
         if (!isEnding && place.isUp && (part === place.node || part === place.proxy)) {
+          isComplete = false;
           print(`${place.name} has ended: ${part.errors() || "it said nothing"}\n`);
           await crash(place.name);
         }
@@ -122,7 +126,7 @@ async function run(settings: Settings, root: string): Promise<boolean> {
 
   async function open(place: Place): Promise<void> {
     const { name } = place;
-    const { port = 0, apiPort = 0 } = place.ready ?? {};
+    const { port, apiPort } = place;
     const args = [
       "--name",
       name,
@@ -189,6 +193,8 @@ async function run(settings: Settings, root: string): Promise<boolean> {
       name,
       runtime: runtimes[index % runtimes.length] ?? "node",
       root: directory,
+      port: await freePort(),
+      apiPort: await freePort(),
       proxyPort: await freePort(),
       ready: undefined,
       node: undefined,
@@ -240,7 +246,7 @@ async function run(settings: Settings, root: string): Promise<boolean> {
   );
   await naive.close();
 
-  const kept = hasKept(through);
+  const kept = isComplete && hasKept(through);
   print(kept ? "" : through.examples.map((example) => `  ${example}\n`).join(""));
   if (!settings.isOnce) {
     print(
