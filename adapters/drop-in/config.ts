@@ -94,6 +94,13 @@ export interface ConfigFile {
   readonly text: string;
 }
 
+/** Where values come from. */
+interface Sources {
+  readonly flags: Flags;
+  readonly file: ConfigFile | undefined;
+  readonly read: FileSettings | undefined;
+}
+
 /**
  * Joins the flags, the file and the defaults to what will run, in this order of precedence.
  *
@@ -107,47 +114,43 @@ export function configure(
   file: ConfigFile | undefined,
   lookup: (name: string) => string | undefined,
 ): Config {
-  const read = file === undefined ? undefined : readFile(file, flags, lookup);
+  const expand = (text: string): string =>
+    flags.expandEnvironment ? expandEnvironment(text, lookup) : text;
+  const read = file === undefined ? undefined : parseFile(file.name, expand(file.text));
+  const sources: Sources = { flags, file, read };
   const given: Partial<Values> = { ...read?.values, ...flags.values };
-  const get = <Name extends keyof Values>(name: Name): Values[Name] => valueOf(given, name);
-  const whole = { ...given, dir: directory(get("dir"), read), api: api(get("api"), file, read) };
-  const place = (name: keyof Values): string => placeOf(name, flags, file, read);
-  return { settings: settingsOf(whole, place), shown: show(whole, flags, file, read) };
-}
-
-function readFile(
-  file: ConfigFile,
-  flags: Flags,
-  lookup: (name: string) => string | undefined,
-): FileSettings {
-  return parseFile(
-    file.name,
-    flags.expandEnvironment ? expandEnvironment(file.text, lookup) : file.text,
-  );
+  const dir = given.dir || read?.fuseDir || "/litefs";
+  const api = given.api ?? apiOf(sources);
+  return {
+    settings: settingsOf(given, dir, api, sources),
+    shown: show({ ...given, dir, api }, sources),
+  };
 }
 
 function settingsOf(
-  given: Partial<Values> & { dir: string; api: string | false },
-  place: (name: keyof Values) => string,
+  given: Partial<Values>,
+  dir: string,
+  api: string | false,
+  sources: Sources,
 ): Settings {
   const get = <Name extends keyof Values>(name: Name): Values[Name] => valueOf(given, name);
-  const target = get("target");
+  const [target, addr, db] = [get("target"), get("addr"), get("db")];
   if (target === "")
-    throw missing(place("target"), 'the app\'s host and port such as "localhost:8081"');
-  const addr = get("addr");
-  if (addr === undefined) throw missing(place("addr"), 'the address to listen on such as ":8080"');
-  if (get("db") === "") throw missing(place("db"), 'the name of the database such as "my.db"');
+    throw missing("target", 'the app\'s host and port such as "localhost:8081"', sources);
+  if (addr === undefined)
+    throw missing("addr", 'the address to listen on such as ":8080"', sources);
+  if (db === "") throw missing("db", 'the name of the database such as "my.db"', sources);
   if (reaches(target, addr)) {
+    const place = placeOf("target", sources);
     throw new ConfigError(
-      `${place("target")}: ${target} is the proxy itself (addr is ${formatAddress(addr)}), write the app's port`,
+      `${place}: ${target} is the proxy itself (addr is "${formatAddress(addr)}"), write the app's port`,
     );
   }
   const readTimeout = get("read-timeout");
-  // Go's http.Server: 0 takes the read timeout, a negative one is none.
+  // As in Go's http.Server: 0 takes the read timeout, and a negative one is none.
   const orRead = (value: number): number => Math.max(value === 0 ? readTimeout : value, 0);
-  const healthTarget = get("health-target");
   return {
-    storage: { dir: given.dir, db: get("db"), api: given.api },
+    storage: { dir, db, api },
     proxy: {
       target,
       passthrough: get("passthrough"),
@@ -160,7 +163,7 @@ function settingsOf(
       secureCookie: get("secure-cookie"),
       healthPath: get("health-path"),
       healthDetail: get("health-detail"),
-      healthTarget: healthTarget === false ? undefined : healthTarget,
+      healthTarget: get("health-target") || undefined,
       trustedProxies: get("trusted-proxies"),
     },
     server: {
@@ -177,65 +180,44 @@ function settingsOf(
   };
 }
 
-function missing(place: string, example: string): ConfigError {
-  return new ConfigError(`${place}: missing or empty, write ${example}`);
+/** Returns the origin of LiteFS's API by what the file says of its address. */
+function apiOf({ file, read }: Sources): string | false {
+  const addr = read?.httpAddr || ":20202";
+  // Port 0 is any free one, so nobody knows which.
+  if (addr.endsWith(":0")) return false;
+  return at(`${file?.name}:${read?.lines.get("http.addr")}: http.addr`, () => parseApi(addr));
+}
+
+function missing(name: keyof Values, example: string, sources: Sources): ConfigError {
+  const hint = sources.file === undefined ? " (and there is no configuration file)" : "";
+  return new ConfigError(`${placeOf(name, sources)}: missing or empty, write ${example}${hint}`);
 }
 
 /** Names where a key's value comes from, or where it should have been given. */
-function placeOf(
-  name: keyof Values,
-  flags: Flags,
-  file: ConfigFile | undefined,
-  read: FileSettings | undefined,
-): string {
+function placeOf(name: keyof Values, { flags, file, read }: Sources): string {
   if (file === undefined || Object.hasOwn(flags.values, name)) return `--${name}`;
   const line = read?.lines.get(name) ?? read?.lines.get("");
   return `${file.name}${line === undefined ? "" : `:${line}`}: proxy.${name}`;
 }
 
-function directory(given: string, read: FileSettings | undefined): string {
-  if (given !== "") return given;
-  return read?.fuseDir || "/litefs";
-}
-
-function api(
-  given: string | false | undefined,
-  file: ConfigFile | undefined,
-  read: FileSettings | undefined,
-): string | false {
-  if (given !== undefined) return given;
-  const addr = read?.httpAddr || ":20202";
-  // Port 0 is any free one, so nobody knows which.
-  if (addr.endsWith(":0")) return false;
-  return at(`${file?.name}: http.addr`, () => parseApi(addr));
-}
-
 /** Shows what will run as a file, so that it can be kept as one. */
-function show(
-  given: Partial<Values>,
-  flags: Flags,
-  file: ConfigFile | undefined,
-  read: FileSettings | undefined,
-): string {
+function show(given: Partial<Values>, sources: Sources): string {
   const line = <Name extends keyof Values>(name: Name): [string, string] => [
     `  ${name}: ${keys[name].show(valueOf(given, name))}`,
-    originOf(name, flags, file, read),
+    originOf(name, sources),
   ];
   const lines = keyNames().map((name) => line(name));
-  const width = Math.max(...lines.map(([text]) => Math.min(text.length, 50)));
+  const width = Math.max(...lines.map(([text]) => Math.min(text.length, 40)));
   return `proxy:\n${lines.map(([text, origin]) => `${text.padEnd(width)}  # ${origin}\n`).join("")}`;
 }
 
-function originOf(
-  name: keyof Values,
-  flags: Flags,
-  file: ConfigFile | undefined,
-  read: FileSettings | undefined,
-): string {
+function originOf(name: keyof Values, { flags, file, read }: Sources): string {
   if (Object.hasOwn(flags.values, name)) return `--${name}`;
-  if (read !== undefined && Object.hasOwn(read.values, name))
+  if (read !== undefined && Object.hasOwn(read.values, name)) {
     return `${file?.name}:${read.lines.get(name)}`;
+  }
   if (name === "dir" && read?.fuseDir) return `${file?.name}: fuse.dir`;
-  if (name === "api" && read?.httpAddr) return `${file?.name}: http.addr`;
+  if (name === "api" && read?.httpAddr)
+    return `${file?.name}:${read.lines.get("http.addr")}: http.addr`;
   return "default";
 }

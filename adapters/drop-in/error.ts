@@ -1,4 +1,6 @@
-/** The configuration cannot be used; the message is one line that names the place, the key and the mend. */
+import { printable } from "./text.ts";
+
+/** The configuration cannot be used; the message is one printable line that names the place, the key and the mend. */
 export class ConfigError extends Error {
   /**
    * Makes the error.
@@ -6,7 +8,7 @@ export class ConfigError extends Error {
    * @param message The line, without a final period.
    */
   constructor(message: string) {
-    super(message);
+    super(printable(message));
     this.name = "ConfigError";
   }
 }

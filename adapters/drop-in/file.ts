@@ -10,6 +10,7 @@ import {
   type Pair,
   parseAllDocuments,
   visit,
+  type YAMLError,
   type YAMLMap,
 } from "yaml";
 import { at, ConfigError } from "./error.ts";
@@ -20,7 +21,7 @@ import type { FileValue } from "./kinds.ts";
 export interface FileSettings {
   /** The values of the `proxy:` section. */
   readonly values: Partial<Values>;
-  /** The line of each key that the file gives. */
+  /** The line of each key that the file gives, of `http.addr`, and of the `proxy:` section under the empty name. */
   readonly lines: ReadonlyMap<string, number>;
   /** LiteFS's `fuse.dir`; undefined: not given. */
   readonly fuseDir: string | undefined;
@@ -92,17 +93,27 @@ export function parseFile(name: string, text: string): FileSettings {
     // Nothing after the colon leaves the default, as in LiteFS.
     if (value.is !== "null") at(`${name}:${entry.line}: proxy.${key}`, () => fill(key, value));
   }
+  const fuse = section(source, top.get("fuse"), fuseKeys);
+  const http = section(source, top.get("http"), httpKeys);
+  for (const { name: key, line } of http) lines.set(`http.${key}`, line);
   return {
     values,
     lines,
-    fuseDir: textOf(source, "fuse.dir", section(source, top.get("fuse"), fuseKeys)),
-    httpAddr: textOf(source, "http.addr", section(source, top.get("http"), httpKeys)),
+    fuseDir: textOf(source, "fuse.dir", fuse),
+    httpAddr: textOf(source, "http.addr", http),
   };
 }
 
 function parseYaml(name: string, text: string): Source {
   // YAML's line breaks (CR LF, CR) are one to LiteFS, but the parser used here knows no lone CR.
   const normal = text.replace(/\r\n?/g, "\n");
+  const control = /[^\P{Cc}\t\n\u0085]/u.exec(normal);
+  if (control !== null) {
+    const line = normal.slice(0, control.index).split("\n").length;
+    throw new ConfigError(
+      `${name}:${line}: the control character ${control[0]} is not allowed, remove it`,
+    );
+  }
   const lines = new LineCounter();
   const documents = parseAllDocuments(normal, { lineCounter: lines, prettyErrors: false });
   // LiteFS reads the first document and does not look at the others.
@@ -111,11 +122,7 @@ function parseYaml(name: string, text: string): Source {
     throw new ConfigError(`${name}: the file is empty, write a "proxy:" section`);
   }
   const error = document.errors[0];
-  if (error !== undefined) {
-    throw new ConfigError(
-      `${name}:${lineOf(lines, error.pos[0])}: ${explain(error.code, error.message, normal, error.pos[0])}`,
-    );
-  }
+  if (error !== undefined) throw new ConfigError(`${name}:${explain(error, normal, lines)}`);
   visit(document, {
     Alias: (_key, alias: Alias) => {
       if (alias.resolve(document) !== undefined) return;
@@ -128,14 +135,24 @@ function parseYaml(name: string, text: string): Source {
   return { name, document, lines };
 }
 
-/** Says what is wrong with the YAML, and how to mend what is probably meant. */
-function explain(code: string, message: string, text: string, offset: number): string {
-  const line = text.slice(offset).split("\n", 1)[0] ?? "";
-  if (code === "DUPLICATE_KEY")
-    return `${line.split(":")[0]?.trim()}: the key is given twice, remove one`;
+/** Says where the YAML is wrong, and how to mend what is probably meant. */
+function explain(error: YAMLError, text: string, lines: LineCounter): string {
+  const start = error.pos[0];
+  // After a key without a value the parser points at the end of that line.
+  const at = start + (/^\s*/.exec(text.slice(start))?.[0].length ?? 0);
+  if (error.code === "DUPLICATE_KEY") {
+    const key = /^[^:\n]*/.exec(text.slice(at))?.[0].trim();
+    return `${lineOf(lines, at)}: ${key}: the key is given twice, remove one`;
+  }
+  return `${lineOf(lines, start)}: ${complaint(error)}`;
+}
+
+function complaint({ code, message }: YAMLError): string {
   if (code === "BAD_ALIAS") return 'a * alone is an alias to YAML, write it in quotes: "*"';
   if (code === "TAB_AS_INDENT") return "a tab indents the line, write spaces";
-  return `the file is not YAML: ${message.replaceAll("\n", " ")}`;
+  const isUnquoted = code === "BAD_SCALAR_START" || code === "BLOCK_AS_IMPLICIT_KEY";
+  const mend = isUnquoted ? ", write the value in quotes" : "";
+  return `the file is not YAML: ${message.replaceAll("\n", " ")}${mend}`;
 }
 
 /** Returns the keys of a section; none when it is not given or null. */
@@ -145,21 +162,25 @@ function section(source: Source, entry: Entry | undefined, known: readonly strin
 }
 
 /** Returns the entries of a mapping, those that are merged into it (`<<`) after its own. */
-function entries(source: Source, node: unknown, path: string, known: readonly string[]): Entry[] {
+function entries(
+  source: Source,
+  node: unknown,
+  path: string,
+  known: readonly string[],
+  what = "is not",
+): Entry[] {
   const map = resolve(source, node);
   if (!isMap(map)) {
-    const place =
-      path === "" ? `${source.name}:1` : `${source.name}:${nodeLine(source, node)}: ${path}`;
-    const what =
-      path === ""
-        ? 'the file holds no keys, write a "proxy:" section'
-        : "is not a section, write keys below it";
-    throw new ConfigError(`${place}: ${what}`);
+    const place = `${source.name}:${nodeLine(source, node)}`;
+    if (path === "") {
+      throw new ConfigError(`${place}: the file holds no keys, write a "proxy:" section`);
+    }
+    throw new ConfigError(`${place}: ${path}: ${what} a section, write keys below it`);
   }
   const found = new Map<string, Entry>();
   for (const entry of ownEntries(source, map, path, known)) found.set(entry.name, entry);
   for (const merged of mergedMaps(source, map)) {
-    for (const entry of entries(source, merged, path, known))
+    for (const entry of entries(source, merged, path, known, 'a merge ("<<") takes'))
       if (!found.has(entry.name)) found.set(entry.name, entry);
   }
   return [...found.values()];
@@ -173,7 +194,7 @@ function ownEntries(source: Source, map: YAMLMap, path: string, known: readonly 
     const line = nodeLine(source, pair.key);
     if (known.includes(name)) return [{ name, value: pair.value, line }];
     const label = [path, name || "(no name)"].filter((part) => part !== "").join(".");
-    const meant = nearest(name, known);
+    const meant = name === "" ? undefined : nearest(name, known);
     const mend = meant === undefined ? hint(name, path) : `did you mean "${meant}"`;
     throw new ConfigError(`${source.name}:${line}: ${label}: unknown key, ${mend}`);
   });

@@ -57,7 +57,7 @@ export function parseFlags(argv: readonly string[]): Flags {
 function readFlag(argument: string, rest: string[], texts: Map<string, string[]>): void {
   const [, spelt, , inline] = /^--?([^-=][^=]*)(=([^]*))?$/.exec(argument) ?? [];
   if (spelt === undefined) {
-    throw new ConfigError(`${shown(argument)}: not a flag, write -- before the app's command`);
+    throw new ConfigError(`${argument}: not a flag, write -- before the app's command`);
   }
   const flag = spelt === "h" ? "help" : spelt;
   const off = flag.startsWith("no-") ? flag.slice(3) : "";
@@ -68,7 +68,7 @@ function readFlag(argument: string, rest: string[], texts: Map<string, string[]>
     return;
   }
   if (!isKey(flag) && !others.has(flag)) {
-    throw new ConfigError(`${shown(argument)}: ${unknown(flag)}`);
+    throw new ConfigError(`--${flag}: ${unknown(flag)}`);
   }
   const takes = isKey(flag) ? keys[flag].flag : "nothing";
   const takesValue = takes === "value" || takes === "values" || flag === "config";
@@ -99,11 +99,6 @@ function unknown(flag: string): string {
 
 function sign(flag: string): string {
   return isKey(flag) ? keys[flag].sign : "FILE";
-}
-
-/** Shows an argument in one line, whatever is in it. */
-function shown(argument: string): string {
-  return /^[\x21-\x7e]+$/.test(argument) ? argument : JSON.stringify(argument);
 }
 
 /** Returns the help: every flag and every key with its default, from the table that defines them. */

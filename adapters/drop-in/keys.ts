@@ -158,6 +158,7 @@ export const keys: { readonly [Name in keyof Values]: Key<Values[Name]> } = {
     "CIDR",
     "Proxies whose X-Forwarded headers are believed",
     parseNetwork,
+    "loopback, link-local and private networks",
   ),
   log: word<Values["log"]>({
     fallback: "text",
@@ -208,9 +209,12 @@ export function valueOf<Name extends keyof Values>(
  * @returns The nearest name, or undefined when none is near.
  */
 export function nearest(name: string, names: readonly string[]): string | undefined {
-  const plain = name.replace(/[A-Z]/g, "-$&").replaceAll("_", "-").toLowerCase();
-  let best: string | undefined;
-  let least = Math.max(2, Math.floor(plain.length / 3)) + 1;
+  const plain = name
+    .replace(/([a-z])([A-Z])/g, "$1-$2")
+    .replaceAll("_", "-")
+    .toLowerCase();
+  let best = plain.length < 3 ? undefined : names.find((candidate) => candidate.startsWith(plain));
+  let least = Math.max(1, Math.floor(plain.length / 3)) + 1;
   for (const candidate of names) {
     const distance = editDistance(plain, candidate);
     if (distance < least) [best, least] = [candidate, distance];

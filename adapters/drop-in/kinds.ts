@@ -196,19 +196,21 @@ export function boolean(help: string): Key<boolean> {
  * @param sign What one word looks like in the help.
  * @param help What the key does.
  * @param parse Reads one word.
+ * @param standard What the help calls the default.
  */
 export function list(
   fallback: readonly string[],
   sign: string,
   help: string,
   parse: (text: string) => string = (text) => text,
+  standard = "none",
 ): Key<readonly string[]> {
   const show = (value: readonly string[]): string => `[${value.map(quoted).join(", ")}]`;
   return {
     fallback,
     sign,
     help,
-    standard: fallback.length === 0 ? "none" : show(fallback),
+    standard,
     flag: "values",
     canBeOff: true,
     fromFile: (value) => {

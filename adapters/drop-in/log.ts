@@ -1,4 +1,5 @@
 import type { Decision } from "../../src/index.ts";
+import { printable } from "./text.ts";
 
 /** What a line of the log says beside its message. */
 export type Fields = Readonly<Record<string, string | number | boolean | undefined>>;
@@ -55,7 +56,10 @@ export function createLog(options: LogOptions): Log {
     const pairs = Object.entries(fields).flatMap(([name, value]) =>
       value === undefined ? [] : [` ${name}=${word(String(value))}`],
     );
-    write(stream, `${level === "info" ? "" : `${level}: `}${plain(message)}${pairs.join("")}\n`);
+    write(
+      stream,
+      `${level === "info" ? "" : `${level}: `}${printable(message)}${pairs.join("")}\n`,
+    );
   }
 
   function decision(made: Decision): void {
@@ -99,17 +103,9 @@ export function describe(error: unknown): string {
     if (!parts.some((part) => part.includes(text))) parts.push(text);
     cause = cause instanceof Error ? cause.cause : undefined;
   }
-  return plain(parts.join(": "));
-}
-
-/** Spells control characters out: what a client sends must not write lines of its own, nor move a terminal's cursor. */
-function plain(text: string): string {
-  return text.replace(
-    /\p{Cc}/gu,
-    (found) => `\\x${found.charCodeAt(0).toString(16).padStart(2, "0")}`,
-  );
+  return printable(parts.join(": "));
 }
 
 function word(text: string): string {
-  return /^[^\s"=\p{Cc}]+$/u.test(text) ? text : plain(JSON.stringify(text));
+  return /^[^\s"=\p{Cc}]+$/u.test(text) ? text : printable(JSON.stringify(text));
 }

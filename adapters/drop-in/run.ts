@@ -40,7 +40,7 @@ export async function run(start: Start, host: Host = systemHost()): Promise<numb
     return await live(start, host, flags, file, config.settings);
   } catch (error) {
     const line = error instanceof ConfigError ? error.message : describe(error);
-    host.write("error", `${line.replaceAll("\n", " ")}\n`);
+    host.write("error", `${line}\n`);
     return error instanceof StartError ? 1 : 2;
   }
 }
@@ -94,7 +94,9 @@ async function live(
 ): Promise<number> {
   const log = createLog({ ...settings.log, write: host.write, now: host.now });
   const running = await started(start, settings, log);
+  const { hostname = "", port } = settings.server;
   log.info(`listening on ${running.url}`, {
+    addr: formatAddress({ host: hostname, port }),
     target: settings.proxy.target,
     db: settings.storage.db,
     dir: settings.storage.dir,
@@ -120,12 +122,10 @@ async function live(
       timeout: settings.drain.timeout,
     });
     await Promise.race([host.sleep(settings.drain.delay), ended]);
+  } else if (cause.error !== undefined) {
+    log.warn(`cannot start the command: ${cause.error}`);
   } else {
-    log.info(`the command has ended: draining`, {
-      code: cause.code,
-      signal: cause.signal,
-      error: cause.error,
-    });
+    log.info("the command has ended: draining", { code: cause.code, signal: cause.signal });
   }
   await running.close(settings.drain.timeout);
   if (typeof cause === "string") child?.kill(cause);
@@ -145,8 +145,9 @@ async function started(start: Start, settings: Settings, log: Log): Promise<Runn
     if (error instanceof TypeError || error instanceof RangeError) {
       if (!("code" in error)) throw new ConfigError(describe(error));
     }
-    const { hostname: host = "", port } = settings.server;
-    throw new StartError(`cannot listen on ${formatAddress({ host, port })}: ${reason(error)}`);
+    const { hostname = "", port } = settings.server;
+    const addr = formatAddress({ host: hostname, port });
+    throw new StartError(`cannot listen on ${addr}: ${reason(error)}`);
   }
 }
 
