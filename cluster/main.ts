@@ -351,6 +351,9 @@ async function main(): Promise<number> {
       // Once to end in order, twice to end at once.
       process.on(signal, () => (isEnding ? process.exit(1) : resolve(0)));
     }
+    // A shell between npm and this process dies of a signal without passing it on.
+    const parent = process.ppid;
+    setInterval(() => (process.ppid === parent ? undefined : resolve(0)), 250).unref();
   });
   try {
     const worked = run(settings, root).then((kept) => (kept ? 0 : 1));

@@ -54,7 +54,7 @@ function manualClock(start: number): ManualClock {
 }
 
 async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
-  const end = Date.now() + 10_000;
+  const end = Date.now() + 20_000;
   while (!(await holds())) {
     assert.ok(Date.now() < end, `waited in vain: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 2));
@@ -945,6 +945,22 @@ describe("npm start", { skip: isNode ? false : "the command itself always runs o
       assert.equal(existsSync(directory), false);
     },
   );
+
+  it("ends when whoever started it is gone", { timeout: 60_000 }, async () => {
+    const shell = spawn("sh", ["-c", `"${process.execPath}" --import tsx cluster/main.ts; true`], {
+      cwd: fileURLToPath(new URL("..", import.meta.url)),
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    let output = "";
+    shell.stdout.on("data", (chunk: Buffer) => {
+      output += chunk.toString();
+    });
+    await until("the nodes are there", () => output.includes("clients write and read"));
+    const pids = pidsIn(output);
+    assert.equal(pids.filter(isAlive).length, 6);
+    shell.kill("SIGKILL");
+    await until("every process is gone", () => !pids.some(isAlive));
+  });
 
   it("refuses flags that it does not know, and explains itself", async () => {
     const wrong = run("--speed");
