@@ -29,7 +29,7 @@ export const origin: Point = { txid: "0".repeat(16), checksum: "0".repeat(16) };
 export const notReady = 2_147_483_647;
 
 /** The size of a page of every database here, in bytes; SQLite's default. */
-export const pageSize = 4096;
+const pageSize = 4096;
 
 /**
  * Returns the TXID after `txid`.

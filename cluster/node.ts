@@ -101,7 +101,7 @@ export interface ClusterNode extends Member {
 }
 
 /** The name of every cluster here, as `Litefs-Cluster-Id` gives it. */
-export const clusterId = "LFSC0000000000000001";
+const clusterId = "LFSC0000000000000001";
 
 // LiteFS computes `.lag` when it is read; a file has to be written again.
 const lagInterval = 250;
