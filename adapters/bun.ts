@@ -25,6 +25,7 @@ declare const Bun: {
     hostname?: string;
     idleTimeout: number;
     development: false;
+    reusePort: false;
     fetch(request: Request, server: BunServer): Promise<Response>;
     error(): Response;
   }): BunServer;
@@ -53,6 +54,8 @@ export function serve(proxy: Proxy, options: ListenOptions): Server {
     // Bun cuts every connection that is silent for this many seconds, event streams and slow uploads too.
     idleTimeout: 0,
     development: false,
+    // Outside development Bun 1.4 would share a port that is taken instead of saying so.
+    reusePort: false,
     fetch: (request, self) => {
       const clientAddress = self.requestIP(request)?.address;
       return proxy.fetch(request, connectionInfo({ clientAddress, transport: client }));

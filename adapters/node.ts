@@ -31,12 +31,16 @@ import { type ListenOptions, type Server, urlOf } from "./listen.ts";
  */
 export async function serve(proxy: Proxy, options: ListenOptions): Promise<Server> {
   const client = createHttp1Client();
-  const listener = getRequestListener((request, env) => {
-    // The listener is only ever given to an HTTP/1.1 server.
-    const { incoming } = env as HttpBindings;
-    const clientAddress = incoming.socket.remoteAddress?.replace(/^::ffff:/i, "");
-    return proxy.fetch(request, connectionInfo({ clientAddress, transport: client }));
-  });
+  const listener = getRequestListener(
+    (request, env) => {
+      // The listener is only ever given to an HTTP/1.1 server.
+      const { incoming } = env as HttpBindings;
+      const clientAddress = incoming.socket.remoteAddress?.replace(/^::ffff:/i, "");
+      return proxy.fetch(request, connectionInfo({ clientAddress, transport: client }));
+    },
+    // Global objects belong to the whole process, and other servers in it need the real ones.
+    { overrideGlobalObjects: false },
+  );
   // A request may last as long as it wants, as with LiteFS; a head may not.
   const server = createServer(
     { requestTimeout: 0, headersTimeout: 10_000, keepAliveTimeout: 30_000 },

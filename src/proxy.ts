@@ -234,7 +234,8 @@ export function createProxy(options: ProxyOptions): Proxy {
     try {
       return await route(request);
     } catch (error) {
-      onError(error);
+      // A client that leaves is no failure of anything.
+      if (!request.signal.aborted) onError(error);
       return failure(error);
     }
   }
