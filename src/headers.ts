@@ -1,7 +1,7 @@
 import type { HeaderLines } from "./message.ts";
 
 /** Tells whether a field name is `name`, which must be in lower case. */
-export function isName(field: string | undefined, name: string): boolean {
+function isName(field: string | undefined, name: string): boolean {
   return (
     field !== undefined &&
     field.length === name.length &&

@@ -1,12 +1,11 @@
 import { firstValue } from "./headers.ts";
 import type { Body, HeaderLines, IncomingRequest, ResponseMessage, Transport } from "./message.ts";
 
+/** Marks what `connectionInfo()` made; shared by all copies of this module that a process may have loaded. */
 const brand: unique symbol = Symbol.for("@txid/proxy/connection-info");
 
 /** What an adapter knows of a request's connection and a `Request` does not say. */
 export interface ConnectionInfo {
-  /** Marks the object as made by `connectionInfo()`: what a framework passes as a second argument is ignored. */
-  readonly [brand]: true;
   /** The address of the connection's peer. */
   readonly clientAddress?: string | undefined;
   /** How the runtime reaches an upstream best. */
@@ -14,15 +13,12 @@ export interface ConnectionInfo {
 }
 
 /**
- * Makes the second argument of `proxy.fetch()`, for adapters.
+ * Makes the second argument of `proxy.fetch()`, for adapters. Only what this function made is believed.
  *
  * @param facts What the adapter knows of the connection.
  */
-export function connectionInfo(facts: {
-  readonly clientAddress?: string | undefined;
-  readonly transport?: Transport | undefined;
-}): ConnectionInfo {
-  return { [brand]: true, clientAddress: facts.clientAddress, transport: facts.transport };
+export function connectionInfo(facts: ConnectionInfo): ConnectionInfo {
+  return Object.assign({ ...facts }, { [brand]: true });
 }
 
 function isConnectionInfo(value: unknown): value is ConnectionInfo {
