@@ -67,8 +67,8 @@ function createChunkedDecoder(limits: Limits): BodyDecoder {
       throw new ProtocolError(400, "Chunk line too long");
     held = held.length === 0 && lf !== -1 ? piece : Buffer.concat([held, piece]);
     if (lf === -1) return undefined;
-    const line = held.toString("latin1", 0, held.length - 2);
     if (held.length < 2 || held[held.length - 2] !== 13) throw new ProtocolError(400, "Bare LF");
+    const line = held.toString("latin1", 0, held.length - 2);
     held = EMPTY;
     return { line, end: lf + 1 };
   }
@@ -84,11 +84,13 @@ function createChunkedDecoder(limits: Limits): BodyDecoder {
         if (left === 0) state = "data-end";
         continue;
       }
+      // A size that is too small shows at once; the sender may have nothing more to say.
+      if (state === "data-end" && bytes[at] !== (held.length === 0 ? 13 : 10))
+        throw new ProtocolError(400, "Malformed chunk");
       const taken = takeLine(bytes, at);
       if (taken === undefined) return bytes.length;
       at = taken.end;
       if (state === "data-end") {
-        if (taken.line !== "") throw new ProtocolError(400, "Malformed chunk");
         state = "size";
       } else if (state === "size") {
         left = chunkSize(taken.line);

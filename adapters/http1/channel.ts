@@ -2,14 +2,12 @@ import type { Socket } from "node:net";
 
 /** A body on its way from a socket to whoever reads it: pushed on one side, pulled on the other. */
 export interface Channel {
-  /** Takes a piece of the body. */
+  /** Takes a piece of the body; dropped once the body is over or its reader has left. */
   push(piece: Uint8Array): void;
   /** Ends the body. */
   end(): void;
   /** Breaks the body off: the reader gets the error instead of an end. */
   fail(error: Error): void;
-  /** Returns whether the body has ended or was broken off. */
-  isOver(): boolean;
   /** The body; it can be read once. */
   readonly body: AsyncIterable<Uint8Array>;
 }
@@ -30,7 +28,6 @@ export function createChannel(socket: Socket, onPull: () => void, onLeave: () =>
   let paused = false;
   let pulled = false;
   let over = false;
-  let left = false;
   let failure: Error | undefined;
   let reader:
     | { resolve(result: IteratorResult<Uint8Array>): void; reject(error: Error): void }
@@ -73,7 +70,7 @@ export function createChannel(socket: Socket, onPull: () => void, onLeave: () =>
 
   return {
     push: (piece) => {
-      if (left) return;
+      if (over) return;
       pieces.push(piece);
       if (reader !== undefined) {
         settle();
@@ -86,6 +83,7 @@ export function createChannel(socket: Socket, onPull: () => void, onLeave: () =>
       }
     },
     end: () => {
+      if (over) return;
       over = true;
       // What comes now belongs to the next message and is somebody else's to bound.
       resume();
@@ -97,14 +95,18 @@ export function createChannel(socket: Socket, onPull: () => void, onLeave: () =>
       failure = error;
       settle();
     },
-    isOver: () => over,
     body: {
       [Symbol.asyncIterator]: () => ({
         next,
         return: () => {
-          left = true;
           pieces.length = 0;
-          if (!over) onLeave();
+          if (!over) {
+            over = true;
+            // A paused socket would not tell that its peer is gone; what still comes is dropped.
+            resume();
+            settle();
+            onLeave();
+          }
           return Promise.resolve(END);
         },
       }),

@@ -4,7 +4,7 @@
  * @module
  */
 import { Buffer } from "node:buffer";
-import { connect as connectTcp, type Socket } from "node:net";
+import { connect as connectTcp, isIP, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
 import {
   type HeaderLines,
@@ -17,9 +17,17 @@ import {
 import { type BodyDecoder, createBodyDecoder } from "./body.ts";
 import { type Channel, createChannel } from "./channel.ts";
 import { DEFAULT_LIMITS, type Limits } from "./limits.ts";
-import { headEnd, parseResponseHead, ProtocolError, type ResponseHead } from "./parse.ts";
+import {
+  createJoiner,
+  headEnd,
+  isTarget,
+  isToken,
+  parseResponseHead,
+  ProtocolError,
+  type ResponseHead,
+} from "./parse.ts";
 import { createTunnel } from "./tunnel.ts";
-import { spellHead, writeBody, writeHead } from "./write.ts";
+import { letGo, spellHead, writeBody, writeHead } from "./write.ts";
 
 /** How the client behaves. Durations are milliseconds, and 0 means no limit. */
 export interface Http1ClientOptions {
@@ -66,6 +74,8 @@ interface Exchange {
   answered: boolean;
   /** Tells a request that waits for 100 whether its body is wanted. */
   proceed: ((wanted: boolean) => void) | undefined;
+  /** The body on its way out, if it is a stream. */
+  source: AsyncIterator<Uint8Array> | undefined;
   settle(result: ResponseMessage): void;
   fail(failure: TransportFailure, message: string, cause?: unknown): void;
 }
@@ -76,6 +86,8 @@ interface Connection {
   send(request: UpstreamRequest): Promise<ResponseMessage>;
   /** Closes the connection. */
   destroy(): void;
+  /** Tells whether it can take a request; its end is known a moment before the pool hears of it. */
+  isOpen(): boolean;
   /** Whether an earlier request has used it. */
   reused: boolean;
   idleSince: number;
@@ -86,8 +98,8 @@ const CONTINUE_TIMEOUT = 1000;
 
 /**
  * Creates a client with a pool of connections of its own. A request is sent again only when an idle connection turned
- * out to be closed before a byte of the answer came, and only when it is idempotent and has no body, so that no write
- * ever runs twice.
+ * out to be closed before a byte of the answer came, and only when its method is safe and it has no body, so that no
+ * write ever runs twice.
  *
  * @param options How it behaves.
  */
@@ -128,7 +140,7 @@ export function createHttp1Client(options: Http1ClientOptions = {}): Http1Client
     const pool = pools.get(origin);
     const oldest = Date.now() - keepAliveTimeout;
     for (let one = pool?.pop(); one !== undefined; one = pool?.pop()) {
-      if (one.idleSince >= oldest) return one;
+      if (one.idleSince >= oldest && one.isOpen()) return one;
       one.destroy();
     }
     return undefined;
@@ -179,19 +191,11 @@ export function createHttp1Client(options: Http1ClientOptions = {}): Http1Client
 /** An idle connection was closed before it answered anything, and the request may be sent again. */
 class StaleConnection extends Error {}
 
-/** Methods whose requests may be sent twice, as far as they have no body (RFC 9110 section 9.2.2). */
-const IDEMPOTENT: ReadonlySet<string> = new Set([
-  "GET",
-  "HEAD",
-  "OPTIONS",
-  "TRACE",
-  "QUERY",
-  "PUT",
-  "DELETE",
-]);
+/** Methods that only read (RFC 9110 section 9.2.1); a second DELETE would be answered as if nothing had been there. */
+const SAFE: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS", "TRACE"]);
 
 function mayRepeat(request: UpstreamRequest): boolean {
-  return request.body === null && IDEMPOTENT.has(request.method) && !request.upgrade;
+  return request.body === null && SAFE.has(request.method) && !request.upgrade;
 }
 
 /** Keeps a timer from keeping the process alive; Deno's and Bun's have the method as Node's do. */
@@ -208,8 +212,16 @@ function open(origin: string, signal: AbortSignal, timeout: number): Promise<Soc
   const port = Number(url.port) || (isTls ? 443 : 80);
   return new Promise((resolve, reject) => {
     const socket = isTls
-      ? connectTls({ host, port, servername: host, ALPNProtocols: ["http/1.1"] })
+      ? connectTls({
+          host,
+          port,
+          // RFC 6066 section 3: an address is no server name.
+          ...(isIP(host) === 0 ? { servername: host } : {}),
+          ALPNProtocols: ["http/1.1"],
+        })
       : connectTcp({ host, port, allowHalfOpen: true });
+    // An error that comes while nobody else listens must not end the process.
+    socket.on("error", () => {});
     const timer =
       timeout > 0
         ? setTimeout(() => give(new TransportError("unreachable", "Connect timed out")), timeout)
@@ -224,8 +236,6 @@ function open(origin: string, signal: AbortSignal, timeout: number): Promise<Soc
     }
     function give(error: TransportError): void {
       leave();
-      // An error that comes after this one has nobody to go to and must not end the process.
-      socket.on("error", () => {});
       socket.destroy();
       reject(error);
     }
@@ -256,6 +266,7 @@ interface ConnectionOptions {
 function createConnection(socket: Socket, options: ConnectionOptions): Connection {
   const { limits, headTimeout } = options;
   let exchange: Exchange | undefined;
+  const join = createJoiner();
   let pending: Buffer = EMPTY;
   let seen = 0;
   let head: ResponseHead | undefined;
@@ -264,10 +275,12 @@ function createConnection(socket: Socket, options: ConnectionOptions): Connectio
   let idle: { forget(): void } | undefined;
   let timer: ReturnType<typeof setTimeout> | undefined;
   let tunnelled = false;
+  let peerEnded = false;
 
   const connection: Connection = {
     send,
     destroy: () => socket.destroy(),
+    isOpen: () => !socket.destroyed && !peerEnded,
     reused: false,
     idleSince: 0,
   };
@@ -283,7 +296,8 @@ function createConnection(socket: Socket, options: ConnectionOptions): Connectio
   socket.on("error", (error) => fail("reset", "Connection broke", error));
   socket.on("end", () => ended());
   socket.on("close", () => {
-    ended();
+    // A connection that was reset ends no body, whatever the runtime tells before.
+    fail("reset", "Connection closed");
     idle?.forget();
   });
 
@@ -298,7 +312,7 @@ function createConnection(socket: Socket, options: ConnectionOptions): Connectio
       takeBody(bytes);
       return;
     }
-    pending = pending.length === 0 ? bytes : Buffer.concat([pending, bytes]);
+    pending = join(pending, bytes);
     while (exchange !== undefined && decoder === undefined && pending.length > 0) {
       const end = headEnd(pending, seen, limits);
       if (end === -1) {
@@ -349,7 +363,7 @@ function createConnection(socket: Socket, options: ConnectionOptions): Connectio
     channel = createChannel(
       socket,
       () => {},
-      () => socket.destroy(),
+      () => fail("aborted", "Reader left"),
     );
     for (const piece of pieces) channel.push(piece);
     current.settle({
@@ -364,6 +378,7 @@ function createConnection(socket: Socket, options: ConnectionOptions): Connectio
   function takeTunnel(current: Exchange, parsed: ResponseHead): void {
     if (!current.request.upgrade) throw new ProtocolError(502, "Unasked upgrade");
     clearTimeout(timer);
+    current.request.signal.removeEventListener("abort", abort);
     tunnelled = true;
     exchange = undefined;
     const { status, statusText, headers } = parsed;
@@ -389,6 +404,7 @@ function createConnection(socket: Socket, options: ConnectionOptions): Connectio
     const reusable =
       clean && head?.keepAlive === true && exchange?.sent === true && !socket.destroyed;
     exchange?.request.signal.removeEventListener("abort", abort);
+    const source = exchange?.sent === false ? exchange.source : undefined;
     exchange = undefined;
     head = undefined;
     decoder = undefined;
@@ -398,9 +414,12 @@ function createConnection(socket: Socket, options: ConnectionOptions): Connectio
       connection.reused = true;
       idle = options.release(connection);
     } else socket.destroy();
+    // The answer is whole, and whoever gave it reads no more.
+    if (source !== undefined) letGo(source);
   }
 
   function ended(): void {
+    peerEnded = true;
     if (tunnelled) return;
     if (exchange === undefined) {
       socket.destroy();
@@ -416,6 +435,7 @@ function createConnection(socket: Socket, options: ConnectionOptions): Connectio
   }
 
   function fail(failure: TransportFailure, message: string, cause?: unknown): void {
+    if (tunnelled) return;
     const current = exchange;
     clearTimeout(timer);
     exchange = undefined;
@@ -423,6 +443,7 @@ function createConnection(socket: Socket, options: ConnectionOptions): Connectio
     if (current === undefined) return;
     current.request.signal.removeEventListener("abort", abort);
     current.proceed?.(false);
+    if (current.source !== undefined) letGo(current.source);
     if (channel !== undefined) channel.fail(new TransportError(failure, message, { cause }));
     else current.fail(failure, message, cause);
   }
@@ -439,6 +460,7 @@ function createConnection(socket: Socket, options: ConnectionOptions): Connectio
         sent: false,
         answered: false,
         proceed: undefined,
+        source: undefined,
         settle: resolve,
         fail: (failure, message, cause) => {
           const stale =
@@ -464,6 +486,8 @@ function createConnection(socket: Socket, options: ConnectionOptions): Connectio
   async function sendRequest(current: Exchange): Promise<void> {
     const { request } = current;
     const { body } = request;
+    if (!isToken(request.method) || !isTarget(request.target))
+      throw new TypeError("Cannot send request: malformed method or target");
     const startLine = `${request.method} ${request.target} HTTP/1.1`;
     const declared = declaredLength(request.headers);
     if (body === null || body instanceof Uint8Array) {
@@ -472,7 +496,7 @@ function createConnection(socket: Socket, options: ConnectionOptions): Connectio
           ? `Content-Length: ${body?.length ?? 0}\r\n`
           : "";
       if (declared !== undefined && declared !== (body?.length ?? 0))
-        throw new TypeError("Body misses its length");
+        throw new TypeError("Cannot send request: the body misses its length");
       writeHead(socket, spellHead(startLine, request.headers, framing), body ?? undefined);
       sent(current);
       return;
@@ -485,15 +509,16 @@ function createConnection(socket: Socket, options: ConnectionOptions): Connectio
     );
     if (expectsContinue(request.headers) && !(await permission(current))) return;
     const stopped = (): boolean => exchange !== current;
+    current.source = body[Symbol.asyncIterator]();
     const whole = await writeBody(
       socket,
-      body,
+      current.source,
       { length: declared, chunked },
       request.trailers,
       stopped,
     );
     if (whole) sent(current);
-    else if (!stopped()) throw new TypeError("Body misses its length");
+    else if (!stopped()) throw new TypeError("Cannot send request: the body misses its length");
   }
 
   function sent(current: Exchange): void {

@@ -1,4 +1,4 @@
-import type { Buffer } from "node:buffer";
+import { Buffer } from "node:buffer";
 import type { HeaderLines } from "../../src/index.ts";
 import type { Limits } from "./limits.ts";
 
@@ -42,7 +42,7 @@ export interface RequestHead {
   readonly framing: Framing;
   /** Whether the client wants to keep the connection. */
   readonly keepAlive: boolean;
-  /** Whether the client asks to switch protocols. */
+  /** Whether the client asks to switch protocols, and the connection can: no body stands between. */
   readonly upgrade: boolean;
   /** Whether the client waits for 100 before it sends the body. */
   readonly expectsContinue: boolean;
@@ -104,6 +104,31 @@ export function isFieldValue(text: string): boolean {
   return true;
 }
 
+/** Tells whether text can stand as a request's target: no blank, no control byte, no fragment (RFC 9112 section 3.2). */
+export function isTarget(text: string): boolean {
+  return text !== "" && consistsOf(text, 4);
+}
+
+/**
+ * Creates a function that joins what has come of a head with what comes next. Its room doubles, so that a head that
+ * comes byte by byte is not copied anew for each of them. The first argument must be the end of what it returned last.
+ */
+export function createJoiner(): (held: Buffer, bytes: Buffer) => Buffer {
+  let room = Buffer.allocUnsafeSlow(0);
+  return (held, bytes) => {
+    if (held.length === 0) return bytes;
+    const length = held.length + bytes.length;
+    let start = held.byteOffset - room.byteOffset;
+    if (held.buffer !== room.buffer || start + length > room.length) {
+      room = Buffer.allocUnsafeSlow(2 * length);
+      room.set(held);
+      start = 0;
+    }
+    room.set(bytes, start + held.length);
+    return room.subarray(start, start + length);
+  };
+}
+
 /**
  * Looks for the end of a head.
  *
@@ -141,7 +166,7 @@ export function parseRequestHead(text: string, limits: Limits): RequestHead {
   const method = line.slice(0, first);
   const rawTarget = line.slice(first + 1, last);
   const version = line.slice(last + 1);
-  if (!isToken(method) || rawTarget === "" || !consistsOf(rawTarget, 4)) {
+  if (!isToken(method) || !isTarget(rawTarget)) {
     throw new ProtocolError(400, "Malformed request line");
   }
   if (version !== "HTTP/1.1" && version !== "HTTP/1.0") {
@@ -155,14 +180,19 @@ export function parseRequestHead(text: string, limits: Limits): RequestHead {
   const fields = parseFields(text, lineEnd + 2, limits);
   if (fields.hosts > 1 || (fields.hosts === 0 && minor === 1))
     throw new ProtocolError(400, "Not exactly one Host");
+  const framing = requestFraming(fields, minor);
   return {
     method,
     target: originForm(method, rawTarget, fields.headers),
     headers: fields.headers,
     minor,
-    framing: requestFraming(fields, minor),
+    framing,
     keepAlive: keepsAlive(fields, minor),
-    upgrade: fields.hasUpgrade && minor === 1 && hasOption(fields.connection, "upgrade"),
+    upgrade:
+      fields.hasUpgrade &&
+      minor === 1 &&
+      framing.kind === "none" &&
+      hasOption(fields.connection, "upgrade"),
     expectsContinue: fields.expectsContinue && minor === 1,
   };
 }
@@ -197,8 +227,8 @@ export function parseResponseHead(text: string, method: string, limits: Limits):
 }
 
 /**
- * Parses a trailer section (RFC 9112 section 7.1.2). Fields that would say something of the framing, the routing or the
- * client are refused there, where nobody who has already acted on the head would see them (RFC 9110 section 6.5.1).
+ * Parses a trailer section (RFC 9112 section 7.1.2). Fields that frame or route a message are refused there, where
+ * nobody who has already acted on the head would see them (RFC 9110 section 6.5.1).
  *
  * @param text The section in latin-1, up to and without its last line end.
  * @param limits The limits.
@@ -292,10 +322,8 @@ function note(fields: Fields, name: string, value: string): void {
 /** Tells whether a Host value is a host and maybe a port (RFC 9110 section 7.2, RFC 3986 section 3.2.2). */
 function isHost(value: string): boolean {
   if (!consistsOf(value, 2)) return false;
-  const close = value.lastIndexOf("]");
-  if (value.startsWith("[") !== (close !== -1)) return false;
-  const colon = value.indexOf(":", close + 1);
-  if (close !== -1 && close + 1 !== value.length && colon !== close + 1) return false;
+  if (value.includes("[") || value.includes("]")) return /^\[[\w:.]+\](?::\d{0,5})?$/.test(value);
+  const colon = value.indexOf(":");
   return colon === -1 || /^\d{0,5}$/.test(value.slice(colon + 1));
 }
 
@@ -303,7 +331,7 @@ function isHost(value: string): boolean {
 function originForm(method: string, target: string, headers: HeaderLines): string {
   if (target.startsWith("/")) return target;
   if (target === "*" && method === "OPTIONS") return target;
-  if (method === "CONNECT") return target;
+  if (method === "CONNECT" && target !== "" && isHost(target)) return target;
   const scheme = /^https?:\/\//i.exec(target)?.[0];
   if (scheme === undefined) throw new ProtocolError(400, "Malformed target");
   const rest = target.slice(scheme.length);

@@ -16,9 +16,15 @@ import type {
 import { type BodyDecoder, createBodyDecoder } from "./body.ts";
 import { type Channel, createChannel } from "./channel.ts";
 import { DEFAULT_LIMITS, type Limits } from "./limits.ts";
-import { headEnd, parseRequestHead, ProtocolError, type RequestHead } from "./parse.ts";
+import {
+  createJoiner,
+  headEnd,
+  parseRequestHead,
+  ProtocolError,
+  type RequestHead,
+} from "./parse.ts";
 import { createTunnel, joinTunnels } from "./tunnel.ts";
-import { spellHead, writeBody, writeHead } from "./write.ts";
+import { drained, letGo, spellHead, writeBody, writeHead } from "./write.ts";
 
 /** Answers requests. */
 export type Http1Handler = (request: IncomingRequest) => MaybePromise<ResponseMessage>;
@@ -69,7 +75,7 @@ export interface Http1Server {
 }
 
 /** What a connection is doing; each has its own time limit. */
-type Phase = "idle" | "head" | "request" | "response" | "lingering" | "tunnel";
+type Phase = "idle" | "head" | "request" | "response" | "closing" | "lingering" | "tunnel";
 
 interface Connection {
   /** When the time of what the connection is doing is up, in milliseconds since the epoch. */
@@ -91,7 +97,7 @@ interface ServerContext {
   readonly onError: (error: unknown) => void;
 }
 
-/** How long a connection stays open for a client to read an early answer, in milliseconds (RFC 9112 section 9.6). */
+/** How long a connection waits for the client's end once its own is out, in milliseconds (RFC 9112 section 9.6). */
 const LINGER = 2000;
 
 /**
@@ -119,6 +125,7 @@ export function createHttp1Server(
       head: readHeaderTimeout,
       request: 0,
       response: 0,
+      closing: 0,
       lingering: LINGER,
       tunnel: 0,
     },
@@ -192,8 +199,12 @@ function createConnection(
   let seen = 0;
   let decoder: BodyDecoder | undefined;
   let channel: Channel | undefined;
-  let client: AbortController | undefined;
+  const join = createJoiner();
+  let abort: (() => void) | undefined;
+  let source: AsyncIterator<Uint8Array> | undefined;
+  let answered = false;
   let gone = false;
+  let ended = false;
   let skippedEmptyLine = false;
   let held = false;
 
@@ -202,11 +213,14 @@ function createConnection(
   socket.on("end", () => {
     // Whoever ends its side is taken for gone, as by LiteFS; a tunnel's ends close one by one.
     if (phase === "tunnel") return;
+    ended = true;
+    // The answer is complete and on its way: it arrives before the connection goes.
+    if (phase === "closing") return;
     leave();
     socket.destroy();
   });
   socket.on("data", (bytes: Buffer) => {
-    if (phase === "tunnel" || phase === "lingering") return;
+    if (phase === "tunnel" || phase === "closing" || phase === "lingering") return;
     try {
       receive(bytes);
     } catch (error) {
@@ -224,7 +238,7 @@ function createConnection(
       const used = takeBody(decoder, bytes);
       if (used === bytes.length) return;
       pending = bytes.subarray(used);
-    } else pending = pending.length === 0 ? bytes : Buffer.concat([pending, bytes]);
+    } else pending = join(pending, bytes);
     if (phase === "idle" || phase === "head") takeHead();
     else if (pending.length > limits.headBytes && !held) {
       // The client sends one request after the other and does not read: the rest stays in its own hands.
@@ -238,7 +252,7 @@ function createConnection(
     if (!current.isDone()) return used;
     decoder = undefined;
     channel?.end();
-    if (phase === "request") enter("response");
+    if (phase === "request") phase = "response";
     return used;
   }
 
@@ -247,6 +261,7 @@ function createConnection(
     if (!skippedEmptyLine && pending[0] === 13 && pending[1] === 10) {
       skippedEmptyLine = true;
       pending = pending.subarray(2);
+      seen = 0;
     }
     if (pending.length === 0) return;
     if (phase === "idle") enter("head");
@@ -264,13 +279,21 @@ function createConnection(
   }
 
   function begin(head: RequestHead, rest: Buffer): void {
-    client = undefined;
     channel = undefined;
+    source = undefined;
+    answered = false;
+    let aborted = false;
+    let controller: AbortController | undefined;
+    abort = () => {
+      aborted = true;
+      controller?.abort();
+    };
+    const own = abort;
     let continued = false;
-    /** Asks for the body, once (RFC 9110 section 10.1.1). */
+    /** Asks for the body, once, and not in the middle of the answer (RFC 9110 section 10.1.1). */
     const proceed = (): void => {
-      if (!head.expectsContinue || continued || decoder === undefined || phase === "lingering")
-        return;
+      if (!head.expectsContinue || continued || answered || gone || abort !== own) return;
+      if (decoder === undefined) return;
       continued = true;
       socket.write("HTTP/1.1 100 Continue\r\n\r\n", "latin1");
     };
@@ -289,13 +312,13 @@ function createConnection(
       body,
       trailers: trailing === undefined ? undefined : () => trailing.trailers(),
       get signal() {
-        client ??= new AbortController();
-        if (gone) client.abort();
-        return client.signal;
+        controller ??= new AbortController();
+        if (aborted) controller.abort();
+        return controller.signal;
       },
       inform: (status, headers) => {
         if (status === 100) proceed();
-        else if (head.minor === 1 && status !== 101) inform(status, headers);
+        else if (head.minor === 1 && status !== 101 && abort === own) inform(status, headers);
       },
       scheme: "http",
       clientAddress,
@@ -311,18 +334,23 @@ function createConnection(
       const answered = context.handler(message);
       response = answered instanceof Promise ? await answered : answered;
     } catch (error) {
-      context.onError(error);
-      response = plain(500, "Internal server error");
+      if (!gone) context.onError(error);
+      response = plain(500, INTERNAL_ERROR);
     }
-    if (gone || phase === "lingering") {
-      await dispose(response);
+    if (gone || socket.destroyed) {
+      dispose(response);
       return;
     }
     try {
       await respond(head, response);
     } catch (error) {
+      if (gone) return;
       context.onError(error);
-      socket.destroy();
+      if (answered) socket.destroy();
+      else {
+        dispose(response);
+        await respond(head, plain(500, INTERNAL_ERROR));
+      }
     }
   }
 
@@ -331,8 +359,15 @@ function createConnection(
     if (status === 101) {
       if (tunnel === undefined || !head.upgrade)
         throw new TypeError("Cannot answer: 101 without a tunnel");
+      const text = spellHead(statusLine(response), response.headers, "");
+      answered = true;
+      abort = undefined;
       enter("tunnel");
-      socket.write(spellHead(statusLine(response), response.headers, ""), "latin1");
+      socket.write(text, "latin1");
+      // An end that was clean on both sides has been passed on; what the upstream still has to send goes out.
+      socket.on("close", (hadError) => {
+        if (hadError || !socket.writableFinished) tunnel.destroy();
+      });
       const own = createTunnel(socket, pending);
       pending = EMPTY;
       await joinTunnels(own, tunnel);
@@ -359,15 +394,20 @@ function createConnection(
       if (!bodiless && declared !== undefined && declared !== (known?.length ?? 0)) {
         throw new TypeError("Cannot answer: the body misses its length");
       }
+      answered = true;
       writeHead(socket, text, bodiless ? undefined : known);
-      if (bodiless) void dispose(response);
+      if (bodiless) dispose(response);
+      // Who sends requests and does not read the answers gets no more of them.
+      if (socket.writableNeedDrain) await drained(socket);
       finish(close);
       return;
     }
+    source = stream[Symbol.asyncIterator]();
+    answered = true;
     writeHead(socket, text, undefined);
     const whole = await writeBody(
       socket,
-      stream,
+      source,
       { length: declared, chunked },
       response.trailers,
       () => gone,
@@ -378,12 +418,13 @@ function createConnection(
   }
 
   function finish(close: boolean): void {
+    abort = undefined;
+    source = undefined;
     if (gone) return;
     if (close || isDraining()) {
       linger();
       return;
     }
-    client = undefined;
     channel = undefined;
     enter("idle");
     if (held) {
@@ -405,40 +446,47 @@ function createConnection(
 
   /** Ends the connection so that the answer arrives: whoever still sends would otherwise lose it to a reset. */
   function linger(): void {
-    const unread = decoder !== undefined;
     decoder = undefined;
+    pending = EMPTY;
     channel?.fail(new Error("Request body was not read"));
-    enter("lingering");
-    socket.end();
-    if (unread) socket.resume();
-    else socket.resume();
+    phase = "closing";
+    socket.end(() => {
+      if (ended) socket.destroy();
+      else enter("lingering");
+    });
+    socket.resume();
   }
 
   function refuse(error: unknown): void {
     const protocol = error instanceof ProtocolError ? error : undefined;
     if (protocol === undefined) context.onError(error);
-    const started = phase === "request" || phase === "response";
+    const midway = answered && (phase === "request" || phase === "response");
+    // A response that is under way finds the connection closed, and one that is still to come is not wanted.
+    gone = true;
     channel?.fail(new Error("Request body is malformed", { cause: error }));
-    client?.abort();
-    if (started && socket.bytesWritten > 0 && protocol === undefined) {
+    abort?.();
+    if (source !== undefined) letGo(source);
+    if (midway || protocol === undefined) {
+      // Whatever was written now would be read as a part of the response.
       socket.destroy();
       return;
     }
-    const status = protocol?.status ?? 400;
-    // Whether a head has gone out is known to the response that is under way; it finds the connection closed.
-    gone = gone || started;
-    decoder = undefined;
-    const response = plain(status, protocol?.message ?? "Bad request");
-    socket.write(
-      spellHead(statusLine(response), response.headers, "Connection: close\r\n"),
-      "latin1",
+    const text = Buffer.from(`${protocol.message}\n`, "latin1");
+    const { status, statusText, headers } = plain(protocol.status, text);
+    writeHead(
+      socket,
+      spellHead(
+        `HTTP/1.1 ${status} ${statusText}`,
+        headers,
+        `Date: ${dateNow()}\r\nConnection: close\r\n`,
+      ),
+      text,
     );
-    if (response.body instanceof Uint8Array) socket.write(response.body);
     linger();
   }
 
   function inform(status: number, headers: HeaderLines): void {
-    if (gone || phase === "lingering") return;
+    if (gone || answered) return;
     socket.write(spellHead(`HTTP/1.1 ${status} `, headers, ""), "latin1");
   }
 
@@ -446,15 +494,17 @@ function createConnection(
     if (gone) return;
     gone = true;
     channel?.fail(new Error("Client is gone"));
-    client?.abort();
+    abort?.();
+    if (source !== undefined) letGo(source);
   }
 
   return {
     deadline: () => {
-      if (phase === "request" && context.readTimeout > 0) return since + context.readTimeout;
-      if (phase === "response" && context.writeTimeout > 0) return since + context.writeTimeout;
       const limit = timeouts[phase];
-      return limit === 0 ? Infinity : since + limit;
+      if (limit > 0) return since + limit;
+      if (phase === "idle" || phase === "head" || phase === "tunnel") return Infinity;
+      const read = phase === "request" ? context.readTimeout : 0;
+      return since + Math.min(read || Infinity, context.writeTimeout || Infinity);
     },
     expire: () => {
       if (phase === "head") refuse(new ProtocolError(408, "Request timed out"));
@@ -468,18 +518,21 @@ function createConnection(
 }
 
 /** Lets go of a response that nobody reads any more, so that its source stops. */
-async function dispose(response: ResponseMessage): Promise<void> {
+function dispose(response: ResponseMessage): void {
   response.tunnel?.destroy();
   if (response.body === null || response.body instanceof Uint8Array) return;
-  await response.body[Symbol.asyncIterator]().return?.();
+  try {
+    letGo(response.body[Symbol.asyncIterator]());
+  } catch {
+    // A stream that somebody else reads is somebody else's to end.
+  }
 }
 
 function statusLine(response: ResponseMessage): string {
   return `HTTP/1.1 ${response.status} ${response.statusText}`;
 }
 
-function plain(status: number, text: string): ResponseMessage {
-  const body = Buffer.from(`${text}\n`, "latin1");
+function plain(status: number, body: Uint8Array): ResponseMessage {
   const headers = [
     "Content-Type",
     "text/plain; charset=utf-8",
@@ -517,3 +570,5 @@ function dateNow(): string {
 }
 
 const EMPTY: Buffer = Buffer.alloc(0);
+
+const INTERNAL_ERROR: Buffer = Buffer.from("Internal server error\n", "latin1");

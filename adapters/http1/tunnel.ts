@@ -17,6 +17,8 @@ export function createTunnel(socket: Socket, first: Buffer): Tunnel {
     () => socket.destroy(),
   );
   let clean = false;
+  // Before the first bytes are pushed, for they may pause it again.
+  socket.resume();
   if (first.length > 0) channel.push(first);
   socket.on("data", (bytes: Buffer) => channel.push(bytes));
   socket.on("end", () => {
@@ -26,10 +28,10 @@ export function createTunnel(socket: Socket, first: Buffer): Tunnel {
   socket.on("close", () => {
     if (!clean) channel.fail(new Error("Tunnel broke"));
   });
-  socket.resume();
   return {
     readable: channel.body,
     write: (bytes) => {
+      if (socket.destroyed) return Promise.reject(new Error("Tunnel broke"));
       socket.write(bytes);
       return drained(socket);
     },

@@ -15,6 +15,7 @@ const JOINED = 64 * 1024;
  * @throws {TypeError} When a line could be read as another line.
  */
 export function spellHead(startLine: string, headers: HeaderLines, framing: string): string {
+  if (!isFieldValue(startLine)) throw new TypeError("Cannot write head: malformed start line");
   let head = `${startLine}\r\n`;
   for (let index = 0; index < headers.length; index += 2) {
     const name = headers[index] ?? "";
@@ -72,39 +73,74 @@ export interface BodyFraming {
 }
 
 /**
- * Writes a body piece by piece, as fast as the socket takes it.
+ * Writes a body piece by piece, as fast as the socket takes it. It waits for the source alone: whoever finds that nobody
+ * wants the rest lets go of the source.
  *
  * @param socket Where to.
- * @param body The pieces.
+ * @param source The pieces.
  * @param framing How.
  * @param trailers Returns the trailer section once the pieces have ended.
  * @param stopped Tells whether nobody wants the rest.
  * @returns Whether the body went out whole: false when it was stopped, the socket closed, or the length was missed.
- * @throws What the body throws.
+ * @throws What the source throws.
  */
 export async function writeBody(
   socket: Socket,
-  body: AsyncIterable<Uint8Array>,
+  source: AsyncIterator<Uint8Array>,
   framing: BodyFraming,
   trailers: (() => HeaderLines) | undefined,
   stopped: () => boolean,
 ): Promise<boolean> {
   let sent = 0;
-  for await (const piece of body) {
-    if (stopped() || socket.destroyed) return false;
+  for (;;) {
+    const next = await source.next();
+    if (stopped() || socket.destroyed) {
+      letGo(source);
+      return false;
+    }
+    if (next.done === true) break;
+    const piece = next.value;
     if (piece.length === 0) continue;
     sent += piece.length;
-    if (framing.length !== undefined && sent > framing.length) return false;
-    if (framing.chunked) {
-      socket.cork();
-      socket.write(`${piece.length.toString(16)}\r\n`, "latin1");
-      socket.write(piece);
-      socket.write("\r\n", "latin1");
-      socket.uncork();
-    } else socket.write(piece);
+    if (framing.length !== undefined && sent > framing.length) {
+      letGo(source);
+      return false;
+    }
+    if (framing.chunked) writeChunk(socket, piece);
+    else socket.write(piece);
     await drained(socket);
   }
-  if (stopped() || socket.destroyed) return false;
   if (framing.chunked) socket.write(spellHead("0", trailers?.() ?? [], ""), "latin1");
   return framing.length === undefined || sent === framing.length;
+}
+
+function writeChunk(socket: Socket, piece: Uint8Array): void {
+  const size = `${piece.length.toString(16)}\r\n`;
+  if (piece.length > JOINED) {
+    socket.write(size, "latin1");
+    socket.write(piece);
+    socket.write("\r\n", "latin1");
+    return;
+  }
+  const bytes = Buffer.allocUnsafe(size.length + piece.length + 2);
+  bytes.write(size, 0, "latin1");
+  bytes.set(piece, size.length);
+  bytes.write("\r\n", size.length + piece.length, "latin1");
+  socket.write(bytes);
+}
+
+/**
+ * Tells a source that nobody wants the rest. It is not waited for: a generator in the middle of a wait comes back from
+ * `return()` only after that wait.
+ */
+export function letGo(source: AsyncIterator<Uint8Array>): void {
+  void stop(source);
+}
+
+async function stop(source: AsyncIterator<Uint8Array>): Promise<void> {
+  try {
+    await source.return?.();
+  } catch {
+    // Nobody is left to whom it would matter.
+  }
 }
