@@ -92,11 +92,17 @@ describe("the packed package", () => {
   it("runs on Deno", () => assert.equal(run(join(bin, "deno"), "run", "-A", "user.ts"), expected));
 
   it("brings its types", () => {
-    run(
-      join(bin, "tsc"),
-      ...["--noEmit", "--strict", "--module", "nodenext", "--target", "es2023", "--types", ""],
-      ...["--lib", "es2023,dom,dom.iterable", "src/types.ts", "user.ts"],
-    );
+    const strict = [
+      "--noEmit",
+      "--strict",
+      "--module",
+      "nodenext",
+      "--target",
+      "es2023",
+      "--types",
+      "",
+    ];
+    run(join(bin, "tsc"), ...strict, "--lib", "es2023,dom,dom.iterable", "src/types.ts", "user.ts");
   });
 
   it("brings the command", () => {
