@@ -9,8 +9,9 @@
  * import { createProxy } from "@txid/proxy";
  * import { memory } from "@txid/proxy/memory";
  *
- * const proxy = createProxy({ target: "http://127.0.0.1:8081", storage: memory() });
- * export default { port: 8080, fetch: proxy.fetch };
+ * const proxy = createProxy({ target: () => new Response("hello"), storage: memory() });
+ * const response = await proxy.fetch(new Request("http://localhost/", { method: "POST" }));
+ * console.log(response.headers.get("set-cookie"));
  * ```
  *
  * @module
