@@ -28,8 +28,16 @@ export function toUpstream(
 ): UpstreamRequest {
   const headers = endToEnd(request.headers);
   const upgrade = request.canUpgrade ? allValues(request.headers, "upgrade") : [];
-  if (upgrade.length > 0) headers.push("Connection", "Upgrade", "Upgrade", upgrade.join(", "));
-  if (welcomesTrailers(request.headers)) headers.push("TE", "trailers");
+  const options: string[] = [];
+  if (upgrade.length > 0) {
+    headers.push("Upgrade", upgrade.join(", "));
+    options.push("Upgrade");
+  }
+  if (welcomesTrailers(request.headers)) {
+    headers.push("TE", "trailers");
+    options.push("TE");
+  }
+  if (options.length > 0) headers.push("Connection", options.join(", "));
   return {
     method: request.method,
     target: request.target,

@@ -671,6 +671,18 @@ describe("createProxy() with what the target sees", () => {
     assert.equal(any.seen[0]?.origin, "http://app.test:8081");
   });
 
+  it("passes on an upgrade and the wish for trailers, as fields of the next connection", async () => {
+    const any = node(here);
+    const lines = ["Connection", "upgrade, TE", "Upgrade", "websocket", "TE", "gzip, trailers"];
+    await any.send("GET", "/", lines, { canUpgrade: true });
+    const expected = ["Upgrade", "websocket", "TE", "trailers", "Connection", "Upgrade, TE"];
+    assert.deepEqual(any.seen[0]?.headers.slice(2, 8), expected);
+    assert.equal(any.seen[0]?.upgrade, true);
+    await any.send("GET", "/", lines, { canUpgrade: false });
+    assert.deepEqual(any.seen[1]?.headers.slice(2, 6), ["TE", "trailers", "Connection", "TE"]);
+    assert.equal(any.seen[1]?.upgrade, false);
+  });
+
   it("does not let Connection take away what others vouch for", async () => {
     const any = node(here);
     await any.send("GET", "/", [
