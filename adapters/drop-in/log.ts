@@ -98,7 +98,9 @@ export function createLog(options: LogOptions): Log {
  */
 export function describe(error: unknown): string {
   const parts: string[] = [];
-  for (let cause = error; cause !== undefined && cause !== null && parts.length < 5;) {
+  let cause = error;
+  // An error can be its own cause; nobody reads further than this.
+  for (let depth = 0; depth < 5 && cause !== undefined && cause !== null; depth++) {
     const text = cause instanceof Error ? cause.message || cause.name : String(cause);
     if (!parts.some((part) => part.includes(text))) parts.push(text);
     cause = cause instanceof Error ? cause.cause : undefined;

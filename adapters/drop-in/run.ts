@@ -26,7 +26,8 @@ export type Start = (settings: Settings, log: Log) => Promise<Running>;
  *
  * @param start Starts the proxy.
  * @param host The runtime's side: arguments, files, output, signals, processes.
- * @returns The code to exit with: the command's, else 0; 1 when the proxy cannot start, 2 when its configuration is wrong.
+ * @returns The code to exit with: the command's, else 0; 1 when the proxy cannot start, 2 when its configuration is
+ *   wrong.
  */
 export async function run(start: Start, host: Host = systemHost()): Promise<number> {
   try {
@@ -39,14 +40,10 @@ export async function run(start: Start, host: Host = systemHost()): Promise<numb
     if (flags.instead === "check") return answer(host, checked(flags, file, config));
     return await live(start, host, flags, file, config.settings);
   } catch (error) {
-    const line = error instanceof ConfigError ? error.message : describe(error);
-    host.write("error", `${line}\n`);
-    return error instanceof StartError ? 1 : 2;
+    host.write("error", `${describe(error)}\n`);
+    return error instanceof ConfigError ? 2 : 1;
   }
 }
-
-/** The proxy cannot start, although its configuration is right. */
-class StartError extends Error {}
 
 function answer(host: Host, text: string): number {
   host.write("out", text);
@@ -93,6 +90,8 @@ async function live(
   settings: Settings,
 ): Promise<number> {
   const log = createLog({ ...settings.log, write: host.write, now: host.now });
+  let child: Child | undefined;
+  const signal = firstSignal(host, () => child?.kill("SIGKILL"));
   const running = await started(start, settings, log);
   const { hostname = "", port } = settings.server;
   log.info(`listening on ${running.url}`, {
@@ -106,8 +105,6 @@ async function live(
     version: VERSION,
   });
 
-  let child: Child | undefined;
-  const signal = firstSignal(host, () => child?.kill("SIGKILL"));
   if (flags.command !== undefined) {
     log.info(`starting ${flags.command.join(" ")}`);
     child = host.spawn(flags.command);
@@ -127,7 +124,11 @@ async function live(
   } else {
     log.info("the command has ended: draining", { code: cause.code, signal: cause.signal });
   }
-  await running.close(settings.drain.timeout);
+  try {
+    await running.close(settings.drain.timeout);
+  } catch (error) {
+    log.error(error);
+  }
   if (typeof cause === "string") child?.kill(cause);
   const end = await child?.ended;
   log.info("stopped");
@@ -147,7 +148,7 @@ async function started(start: Start, settings: Settings, log: Log): Promise<Runn
     }
     const { hostname = "", port } = settings.server;
     const addr = formatAddress({ host: hostname, port });
-    throw new StartError(`cannot listen on ${addr}: ${reason(error)}`);
+    throw new Error(`cannot listen on ${addr}: ${reason(error)}`);
   }
 }
 
@@ -160,16 +161,21 @@ function reason(error: unknown): string {
   return text;
 }
 
+/** How long a signal after the first one is taken for the same one, in milliseconds. */
+const ECHO = 300;
+
 /** Resolves to the first signal; at the second the process ends at once, and with it the command. */
 function firstSignal(host: Host, kill: () => void): Promise<NodeJS.Signals> {
   return new Promise((resolve) => {
-    let isFirst = true;
+    let first: number | undefined;
     host.onSignal((signal, number) => {
-      if (isFirst) {
-        isFirst = false;
+      if (first === undefined) {
+        first = host.now();
         resolve(signal);
         return;
       }
+      // A terminal's Ctrl-C reaches this process by itself, and once more through npm.
+      if (host.now() - first < ECHO) return;
       kill();
       host.exit(128 + number);
     });

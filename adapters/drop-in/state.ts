@@ -18,18 +18,30 @@ const INTERVAL = 1000;
  * @returns A function that stops it.
  */
 export function watchState(storage: Storage, log: Log): () => void {
-  const look = createStateLog(storage, log);
-  let looking = false;
+  let isOver = false;
+  let isLooking = false;
+  const look = createStateLog(storage, {
+    // A look that is under way when it is stopped finds a closed storage.
+    info: (message) => {
+      if (!isOver) log.info(message);
+    },
+    warn: (message) => {
+      if (!isOver) log.warn(message);
+    },
+  });
   const lookOnce = (): void => {
-    if (looking) return;
-    looking = true;
+    if (isLooking) return;
+    isLooking = true;
     void look().finally(() => {
-      looking = false;
+      isLooking = false;
     });
   };
   lookOnce();
   const timer = setInterval(lookOnce, INTERVAL);
-  return () => clearInterval(timer);
+  return () => {
+    isOver = true;
+    clearInterval(timer);
+  };
 }
 
 /**
@@ -38,7 +50,10 @@ export function watchState(storage: Storage, log: Log): () => void {
  * @param storage The storage.
  * @param log Where it is logged.
  */
-export function createStateLog(storage: Storage, log: Log): () => Promise<void> {
+export function createStateLog(
+  storage: Storage,
+  log: Pick<Log, "info" | "warn">,
+): () => Promise<void> {
   let last: State = { database: "", primary: "" };
 
   function say(text: string, isGood: boolean): void {

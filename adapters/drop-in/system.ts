@@ -136,7 +136,14 @@ function start(command: readonly [string, ...string[]]): Child {
     return {
       ended,
       kill: (signal) => {
-        if (!isOver) child.kill(signal);
+        if (isOver || child.pid === undefined) return;
+        try {
+          // Deno 2.9.5 takes a signal sent by child.kill() for the end, whatever code the command exits with.
+          process.kill(child.pid, signal);
+        } catch (error) {
+          // It has ended, and this process is about to hear of it.
+          if (codeOf(error) !== "ESRCH") throw error;
+        }
       },
     };
   } catch (error) {
