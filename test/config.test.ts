@@ -313,6 +313,10 @@ describe("configure(): YAML as strict as LiteFS", () => {
     ["# nothing\n", 'proxy.yml: the file is empty, write a "proxy:" section'],
     ["hello\n", 'proxy.yml:1: the file holds no keys, write a "proxy:" section'],
     ["\n- a\n", 'proxy.yml:2: the file holds no keys, write a "proxy:" section'],
+    [
+      `${base}  dir: a\u0001b\n`,
+      "proxy.yml:5: the control character \\x01 is not allowed, remove it",
+    ],
     ["proxy: x\n", "proxy.yml:1: proxy: is not a section, write keys below it"],
     ["proxy: []\n", "proxy.yml:1: proxy: is not a section, write keys below it"],
     ['proxy: ""\n', "proxy.yml:1: proxy: is not a section, write keys below it"],
@@ -571,7 +575,7 @@ describe("configure(): shown", () => {
     const texts = [
       base,
       `${litefsYml}`,
-      `${base}  passthrough: ["*", 'a"b', "true", "5", "~", "", "é #x"]\n  api: false\n  secure-cookie: no\n  health-target: /up\n  max-lag: -1.5s\n`,
+      `${base}  passthrough: ["*", 'a"b', "true", "5", "~", "null", "", "é #x"]\n  api: false\n  secure-cookie: no\n  health-target: /up\n  max-lag: -1.5s\n`,
     ];
     for (const text of texts) {
       const first = read(text);

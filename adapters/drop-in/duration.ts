@@ -41,9 +41,8 @@ function fractionOf(digits: string, size: bigint): bigint {
   let value = 0n;
   let scale = 1;
   for (const digit of digits) {
-    // Go drops the digits that do not fit in 63 bits.
-    if (value > largest / 10n) break;
     const next = value * 10n + BigInt(digit);
+    // Go drops the digits that do not fit.
     if (next > largest + 1n) break;
     value = next;
     scale *= 10;

@@ -23,7 +23,7 @@ export function expandEnvironment(
   let expanded = "";
   let from = 0;
   let at = text.indexOf("$");
-  while (at !== -1 && at + 1 < text.length) {
+  while (at !== -1) {
     const { name, length } = readName(text, at + 1);
     if (name !== "") expanded += text.slice(from, at) + evaluate(name, lookup);
     else if (length > 0) expanded += text.slice(from, at);
