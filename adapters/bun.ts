@@ -47,7 +47,7 @@ interface BunServer {
  * @returns The server, already listening.
  */
 export function serve(proxy: Proxy, options: ListenOptions): Server {
-  const client = createHttp1Client();
+  const client = createHttp1Client({ headTimeout: options.targetTimeout });
   const server = Bun.serve({
     port: options.port,
     ...(options.hostname === undefined ? {} : { hostname: options.hostname }),

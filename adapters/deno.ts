@@ -40,7 +40,7 @@ declare const Deno: {
  * @returns The server, already listening.
  */
 export function serve(proxy: Proxy, options: ListenOptions): Server {
-  const client = createHttp1Client();
+  const client = createHttp1Client({ headTimeout: options.targetTimeout });
   const abort = new AbortController();
   const server = Deno.serve(
     {

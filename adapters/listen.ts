@@ -1,9 +1,15 @@
-/** Where a server listens. */
+/** Where a server listens, and what it allows the target. */
 export interface ListenOptions {
   /** The port; 0 takes a free one. */
   readonly port: number;
   /** The address or name to listen on. Left out: every address, IPv6 and IPv4. */
   readonly hostname?: string | undefined;
+  /**
+   * How many milliseconds the target may take to begin its answer before the client gets 504; 0: as long as it wants.
+   *
+   * @default 0
+   */
+  readonly targetTimeout?: number | undefined;
 }
 
 /** A server that listens. */

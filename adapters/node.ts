@@ -30,7 +30,7 @@ import { type ListenOptions, type Server, urlOf } from "./listen.ts";
  * @throws {Error} When the address cannot be listened on.
  */
 export async function serve(proxy: Proxy, options: ListenOptions): Promise<Server> {
-  const client = createHttp1Client();
+  const client = createHttp1Client({ headTimeout: options.targetTimeout });
   const listener = getRequestListener(
     (request, env) => {
       // The listener is only ever given to an HTTP/1.1 server.

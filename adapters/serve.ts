@@ -70,7 +70,7 @@ export interface ServeOptions extends ListenOptions {
 export async function serve(proxy: Proxy, options: ServeOptions): Promise<Server> {
   const native = options.server === "native" ? await nativeServe() : undefined;
   if (native !== undefined) return native(proxy, options);
-  const transport = createHttp1Client();
+  const transport = createHttp1Client({ headTimeout: options.targetTimeout });
   const server = createHttp1Server(proxy.handle, { ...options, transport });
   const { port, hostname } = await server.listen({
     port: options.port,

@@ -59,6 +59,8 @@ export interface Settings {
     readonly readHeaderTimeout: number;
     /** How long an answer may take to be sent; 0: any time. */
     readonly writeTimeout: number;
+    /** How long the app may take to begin its answer; 0: any time. */
+    readonly targetTimeout: number;
     /** How long a connection is kept between requests; 0: any time. */
     readonly idleTimeout: number;
   };
@@ -173,6 +175,7 @@ function settingsOf(
       readTimeout: Math.max(readTimeout, 0),
       readHeaderTimeout: orRead(get("read-header-timeout")),
       writeTimeout: Math.max(get("write-timeout"), 0),
+      targetTimeout: get("target-timeout"),
       idleTimeout: orRead(get("idle-timeout")),
     },
     drain: { delay: get("drain-delay"), timeout: get("drain-timeout") },

@@ -37,6 +37,8 @@ export interface Values {
   "wait-timeout": number;
   /** How long a request is held while the app does not listen. */
   "target-connect-timeout": number;
+  /** How long the app may take to begin its answer; 0: any time. */
+  "target-timeout": number;
   /** How long a browser keeps the token. */
   "cookie-expiry": number;
   /** Whether the token's cookie is for https only. */
@@ -126,6 +128,7 @@ export const keys: { readonly [Name in keyof Values]: Key<Values[Name]> } = {
     "30s",
     "How long a request is held while the app does not listen",
   ),
+  "target-timeout": duration("0s", "How long the app may take to begin its answer; 0s: any time"),
   "cookie-expiry": duration("5m", "How long a browser keeps the token", 1000),
   "secure-cookie": word<Values["secure-cookie"]>({
     fallback: "auto",
