@@ -217,6 +217,23 @@ describe("createHttp1Server()", () => {
     );
   });
 
+  it("takes a long row of requests up again that came while it was busy", async () => {
+    let give: (response: ResponseMessage) => void = () => {};
+    const open = await start((request) =>
+      request.target === "/slow" ? new Promise((resolve) => (give = resolve)) : text("x"),
+    );
+    const peer = await open();
+    const row = 20_000;
+    let flushed = false;
+    peer.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n");
+    peer.socket.write(GET.repeat(row), () => (flushed = true));
+    // More than the server holds, so that it has stopped reading; the rest is in the kernel's hands or still here.
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    give(text("first"));
+    await peer.until((all) => all.split("\r\n\r\nx").length === row + 1);
+    assert.ok(flushed);
+  });
+
   it("does not answer who asks on and on and does not read", { timeout: 20_000 }, async () => {
     let served = 0;
     const body = new Uint8Array(1024 * 1024);
@@ -630,6 +647,26 @@ describe("createHttp1Server()", () => {
     old.send("GET / HTTP/1.0\r\n\r\n");
     assert.ok((await old.over()).startsWith("HTTP/1.1 200 OK\r\n"));
     assert.ok(!peer.text().includes("late"));
+  });
+
+  it("never writes an informational response in the middle of the answer", async () => {
+    let message: IncomingRequest | undefined;
+    let end: () => void = () => {};
+    async function* body(): AsyncGenerator<Uint8Array> {
+      yield Buffer.from("a");
+      await new Promise<void>((resolve) => (end = resolve));
+      yield Buffer.from("b");
+    }
+    const open = await start((request) => {
+      message = request;
+      return answer(body());
+    });
+    const peer = await open();
+    peer.send(GET);
+    await peer.until("1\r\na\r\n");
+    message?.inform?.(103, ["Link", "late"]);
+    end();
+    assert.ok((await peer.until("0\r\n\r\n")).endsWith("\r\n\r\n1\r\na\r\n1\r\nb\r\n0\r\n\r\n"));
   });
 
   it("hands on trailers", async () => {

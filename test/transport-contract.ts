@@ -287,6 +287,50 @@ export function transportContract(name: string, makeTransport: () => ClosableTra
       assert.equal(origin.peers.length, 3);
     });
 
+    it("closes a connection that says more after an answer without a body", async () => {
+      onPeer = answering(() => "HTTP/1.1 204 No Content\r\n\r\nHTTP/1.1 200 OK\r\n");
+      assert.equal((await transport(request())).status, 204);
+      await origin.peers[0]?.over();
+    });
+
+    it("never ends a body that the end of the connection frames when the connection is reset", async () => {
+      onPeer = (peer) => {
+        peer.socket.once("data", () => peer.send(`${OK}\r\nhello`));
+      };
+      const response = await transport(request());
+      const reading = assert.rejects(readText(response.body), fails("reset"));
+      origin.peers[0]?.socket.resetAndDestroy();
+      await reading;
+    });
+
+    it("lets go of a body that waits for its source when the answer is there or the upstream is gone", async () => {
+      for (const answer of ["HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n", undefined]) {
+        onPeer = (peer) => {
+          peer.socket.once("data", () => {
+            if (answer === undefined) peer.socket.destroy();
+            else peer.send(answer);
+          });
+        };
+        let left = false;
+        const silent: AsyncIterable<Uint8Array> = {
+          [Symbol.asyncIterator]: () => ({
+            next: () => new Promise(() => {}),
+            return: () => {
+              left = true;
+              return Promise.reject(new Error("return"));
+            },
+          }),
+        };
+        const response = transport(request({ method: "POST", body: silent }));
+        if (answer === undefined) await assert.rejects(response, fails("reset"));
+        else assert.equal((await response).status, 413);
+        await eventually(
+          () => left,
+          () => "for the body to be let go",
+        );
+      }
+    });
+
     it("sends a body with its length, in chunks, or empty", async () => {
       onPeer = (peer) => {
         peer.socket.on("data", () => {
