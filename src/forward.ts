@@ -106,9 +106,7 @@ export async function sendHeld(
   for (;;) {
     try {
       const response = await transport(request);
-      return response.status === 101
-        ? response
-        : { ...response, headers: endToEnd(response.headers) };
+      return response.status === 101 ? response : { ...response, headers: passable(response) };
     } catch (error) {
       const isRefused = error instanceof TransportError && error.failure === "refused";
       if (!isRefused || clock.now() + RETRY_INTERVAL > deadline || request.signal.aborted)
@@ -116,6 +114,14 @@ export async function sendHeld(
     }
     await pause(RETRY_INTERVAL, request.signal, clock);
   }
+}
+
+/** The lines of an answer that a client may see; 204 has no length (RFC 9110 section 8.6). */
+function passable(response: ResponseMessage): HeaderLines {
+  const headers = endToEnd(response.headers);
+  return response.status === 204
+    ? filterLines(headers, (name) => name !== "content-length")
+    : headers;
 }
 
 /** Resolves after a delay, or as soon as the signal aborts. */

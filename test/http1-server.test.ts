@@ -965,8 +965,10 @@ describe("createHttp1Server()", () => {
   it("rejects when it cannot listen", async () => {
     await start(() => text("x"));
     const address = await dialable();
-    const other = createHttp1Server(() => text("x"));
+    const errors: unknown[] = [];
+    const other = createHttp1Server(() => text("x"), { onError: (error) => errors.push(error) });
     await assert.rejects(other.listen({ port: address, hostname: "127.0.0.1" }));
+    assert.deepEqual(errors, []);
   });
 
   /** The port of one more server, which stays open until the test ends. */

@@ -782,6 +782,15 @@ describe("createProxy() with what the target sees", () => {
   });
 });
 
+describe("createProxy() with what the client sees", () => {
+  it("gets no length with 204", async () => {
+    const any = node(here);
+    any.app.status = 204;
+    any.app.headers = ["Content-Length", "0", "X-End", "1"];
+    assert.deepEqual((await any.send("GET", "/")).headers, ["X-End", "1"]);
+  });
+});
+
 describe("createProxy() with a fetch handler for a target", () => {
   it("hands the app the very request and the client the very response", async () => {
     const seen: Request[] = [];

@@ -140,7 +140,6 @@ export function createHttp1Server(
     connections.add(connection);
     socket.on("close", () => connections.delete(connection));
   });
-  server.on("error", context.onError);
   const shortest = Math.min(
     ...[readHeaderTimeout, idleTimeout, readTimeout, writeTimeout].map((limit) => limit || 4000),
   );
@@ -161,6 +160,7 @@ export function createHttp1Server(
           { port, ...(hostname === undefined ? {} : { host: hostname }), backlog: 1024 },
           () => {
             server.off("error", reject);
+            server.on("error", context.onError);
             sweeper = setInterval(sweep, interval);
             sweeper.unref();
             // A server that listens on a port has an address of this form.
