@@ -44,17 +44,48 @@ describe("fetchTransport()", () => {
       assert.deepEqual(names, ["Host"]);
       return new Response(await new Response(init.body ?? null).text());
     });
-    const headers = ["Host", "x", "Expect", "100-continue", "Connection", "Upgrade", "Upgrade", "websocket"];
+    const headers = [
+      "Host",
+      "x",
+      "Expect",
+      "100-continue",
+      "Connection",
+      "Upgrade",
+      "Upgrade",
+      "websocket",
+    ];
     const response = await transport(get({ method: "POST", body: chunks("a", "b"), headers }));
     assert.equal(await response.source?.text(), "ab");
   });
 
   const failures: [string, unknown, string][] = [
-    ["Node", Object.assign(new TypeError("fetch failed"), { cause: { code: "ECONNREFUSED" } }), "refused"],
-    ["Bun", Object.assign(new Error("Unable to connect"), { code: "ConnectionRefused" }), "refused"],
-    ["Deno", new TypeError("fetch failed", { cause: new Error("tcp connect error: Connection refused (os error 111)") }), "refused"],
-    ["Node", Object.assign(new TypeError("fetch failed"), { cause: { code: "ENOTFOUND" } }), "unreachable"],
-    ["Node", Object.assign(new TypeError("fetch failed"), { cause: { code: "UND_ERR_SOCKET" } }), "reset"],
+    [
+      "Node",
+      Object.assign(new TypeError("fetch failed"), { cause: { code: "ECONNREFUSED" } }),
+      "refused",
+    ],
+    [
+      "Bun",
+      Object.assign(new Error("Unable to connect"), { code: "ConnectionRefused" }),
+      "refused",
+    ],
+    [
+      "Deno",
+      new TypeError("fetch failed", {
+        cause: new Error("tcp connect error: Connection refused (os error 111)"),
+      }),
+      "refused",
+    ],
+    [
+      "Node",
+      Object.assign(new TypeError("fetch failed"), { cause: { code: "ENOTFOUND" } }),
+      "unreachable",
+    ],
+    [
+      "Node",
+      Object.assign(new TypeError("fetch failed"), { cause: { code: "UND_ERR_SOCKET" } }),
+      "reset",
+    ],
     ["any", "a string", "reset"],
   ];
   for (const [name, error, failure] of failures) {
@@ -73,7 +104,9 @@ describe("fetchTransport()", () => {
       await new Response(init.body ?? null).text();
       throw Object.assign(new Error("refused"), { code: "ECONNREFUSED" });
     });
-    await assert.rejects(transport(get({ method: "POST", body: chunks("a") })), { failure: "reset" });
+    await assert.rejects(transport(get({ method: "POST", body: chunks("a") })), {
+      failure: "reset",
+    });
   });
 
   it("says aborted when the client is gone", async () => {
