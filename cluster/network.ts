@@ -18,7 +18,7 @@ export interface NetworkOptions {
 }
 
 /** What is known of a node. */
-export interface NodeStatus {
+interface NodeStatus {
   /** The node's name. */
   readonly name: string;
   /** False after a crash. */

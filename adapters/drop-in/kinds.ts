@@ -138,7 +138,7 @@ const no: ReadonlySet<string> = new Set(["n", "N", "no", "No", "NO", "off", "Off
  * @param value The file's value.
  * @returns The boolean, or undefined when it is none.
  */
-export function booleanOf(value: FileValue): boolean | undefined {
+function booleanOf(value: FileValue): boolean | undefined {
   if (value.is !== "scalar") return undefined;
   if (value.type === "boolean") return value.text.toLowerCase() === "true";
   if (value.type === "text" && yes.has(value.text)) return true;

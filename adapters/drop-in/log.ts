@@ -2,7 +2,7 @@ import type { Decision } from "../../src/index.ts";
 import { printable } from "./text.ts";
 
 /** What a line of the log says beside its message. */
-export type Fields = Readonly<Record<string, string | number | boolean | undefined>>;
+type Fields = Readonly<Record<string, string | number | boolean | undefined>>;
 
 /** Writes one piece of text to the standard output or the standard error. */
 export type Write = (stream: "out" | "error", text: string) => void;

@@ -8,7 +8,7 @@ import { type Child, type Host, systemHost } from "./system.ts";
 import { VERSION } from "./version.ts";
 
 /** A proxy that listens. */
-export interface Running {
+interface Running {
   /** Where a client on this machine reaches it. */
   readonly url: string;
   /** Lets the health check fail from now on. */
