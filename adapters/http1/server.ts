@@ -282,13 +282,10 @@ function createConnection(
     channel = undefined;
     source = undefined;
     answered = false;
-    let aborted = false;
-    let controller: AbortController | undefined;
-    abort = () => {
-      aborted = true;
-      controller?.abort();
-    };
-    const own = abort;
+    // Made for every request: a getter in its place would give every message a shape of its own, which costs more.
+    const controller = new AbortController();
+    const own = (): void => controller.abort();
+    abort = own;
     let continued = false;
     /** Asks for the body, once, and not in the middle of the answer (RFC 9110 section 10.1.1). */
     const proceed = (): void => {
@@ -311,11 +308,7 @@ function createConnection(
       headers: head.headers,
       body,
       trailers: trailing === undefined ? undefined : () => trailing.trailers(),
-      get signal() {
-        controller ??= new AbortController();
-        if (aborted) controller.abort();
-        return controller.signal;
-      },
+      signal: controller.signal,
       inform: (status, headers) => {
         if (status === 100) proceed();
         else if (head.minor === 1 && status !== 101 && abort === own) inform(status, headers);
