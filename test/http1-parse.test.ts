@@ -410,6 +410,21 @@ describe("createBodyDecoder()", () => {
     );
   });
 
+  it("hands on in one piece what came in one, however many chunks it was, and what came before a mistake", () => {
+    const given: string[] = [];
+    const decoder = createBodyDecoder({ kind: "chunked" }, DEFAULT_LIMITS);
+    decoder.decode(Buffer.from("1\r\na\r\n".repeat(1000)), (piece) => given.push(String(piece)));
+    assert.deepEqual(given, ["a".repeat(1000)]);
+    assert.throws(
+      () =>
+        decoder.decode(Buffer.from("1\r\nb\r\n1\r\nc\r\nx\r\n"), (piece) =>
+          given.push(String(piece)),
+        ),
+      ProtocolError,
+    );
+    assert.deepEqual(given.slice(1), ["bc"]);
+  });
+
   it("takes as many bytes as the length says, over any splits", () => {
     fc.assert(
       fc.property(fc.uint8Array({ minLength: 1 }), fc.array(fc.nat(200)), (data, cuts) => {

@@ -9,7 +9,7 @@ export interface BodyDecoder {
    * Takes what has come and hands on what of it is content.
    *
    * @param bytes What has come.
-   * @param data Gets each piece of content; it shares memory with `bytes`.
+   * @param data Gets what is there of the content, if anything; it may share memory with `bytes`.
    * @returns How many bytes belong to the body; fewer than there are only once the body has ended.
    * @throws {ProtocolError} When the framing is broken.
    */
@@ -74,11 +74,22 @@ function createChunkedDecoder(limits: Limits): BodyDecoder {
   }
 
   function decode(bytes: Buffer, data: (piece: Buffer) => void): number {
+    const pieces: Buffer[] = [];
+    try {
+      return split(bytes, pieces);
+    } finally {
+      // What came at once goes on at once: chunks of a byte each would else cost their reader a turn and a write each.
+      if (pieces.length > 0)
+        data(pieces.length === 1 && pieces[0] !== undefined ? pieces[0] : Buffer.concat(pieces));
+    }
+  }
+
+  function split(bytes: Buffer, pieces: Buffer[]): number {
     let at = 0;
     while (at < bytes.length && state !== "done") {
       if (state === "data") {
         const taken = Math.min(left, bytes.length - at);
-        data(bytes.subarray(at, at + taken));
+        pieces.push(bytes.subarray(at, at + taken));
         at += taken;
         left -= taken;
         if (left === 0) state = "data-end";
