@@ -75,15 +75,15 @@ export function createProxy(options: ProxyOptions): Proxy {
   let draining = false;
 
   async function route(request: IncomingRequest): Promise<ResponseMessage> {
+    // What CONNECT names is no path: no pattern can let it pass.
+    if (request.method === "CONNECT") return refuse(request, notAllowed());
     const path = decodePath(request.target);
     if (path === undefined)
       return refuse(request, answer(400, "Bad request: broken escape in the path"));
     if (isPassthrough(path))
       return toTarget({ request, kind: "passthrough" }, "passthrough pattern");
     if (isHealthCheck(request.method, path)) return healthResponse(request);
-    if (request.method === "TRACE" || request.method === "CONNECT") {
-      return refuse(request, answer(405, "Method not allowed", ["Allow", ALLOWED]));
-    }
+    if (request.method === "TRACE") return refuse(request, notAllowed());
     return isWrite(request.method, path) ? write(request) : read(request);
   }
 
@@ -260,6 +260,10 @@ const SAFE: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS", "QUERY"]);
 
 /** What a refused method is answered with (RFC 9110 section 15.5.6). */
 const ALLOWED = "GET, HEAD, OPTIONS, QUERY, POST, PUT, PATCH, DELETE";
+
+function notAllowed(): ResponseMessage {
+  return answer(405, "Method not allowed", ["Allow", ALLOWED]);
+}
 
 /** How soon a client should come again, in seconds (RFC 9110 section 10.2.3). */
 const RETRY: HeaderLines = ["Retry-After", "1"];

@@ -478,6 +478,12 @@ describe("createProxy() with bad requests", () => {
     assert.equal(any.seen.length, 0);
   });
 
+  it("refuses CONNECT whatever passes through, for what it names is no path", async () => {
+    const any = node(here, { passthrough: ["*"] });
+    assert.equal((await any.send("CONNECT", "example.test:443")).status, 405);
+    assert.equal(any.seen.length, 0);
+  });
+
   it("B24: tells nothing of the inside when the target fails", async () => {
     const failures = [
       ["reset", 502],
