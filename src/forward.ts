@@ -38,10 +38,14 @@ export function toUpstream(
     options.push("TE");
   }
   if (options.length > 0) headers.push("Connection", options.join(", "));
+  const lines = withForwarded(headers, request, isTrusted);
+  // HTTP/1.0 may leave Host out, and HTTP/1.1, which the upstream gets, may not (RFC 9112 section 3.2).
+  if (firstValue(lines, "host") === undefined)
+    lines.unshift("Host", origin.slice(origin.indexOf("//") + 2));
   return {
     method: request.method,
     target: request.target,
-    headers: withForwarded(headers, request, isTrusted),
+    headers: lines,
     body: request.body,
     trailers: request.trailers,
     signal: request.signal,

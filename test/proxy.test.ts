@@ -707,6 +707,14 @@ describe("createProxy() with what the target sees", () => {
     );
   });
 
+  it("names the target's host where an HTTP/1.0 client names none", async () => {
+    const any = node(here);
+    await any.send("GET", "/", [], { headers: ["Accept", "*/*"] });
+    const headers = any.seen[0]?.headers ?? [];
+    assert.deepEqual(headers.slice(0, 4), ["Host", "app.test:8081", "Accept", "*/*"]);
+    assert.ok(!headers.includes("X-Forwarded-Host"));
+  });
+
   const forwardedCases: [string, string, HeaderLines, HeaderLines][] = [
     [
       "says who came and how",
