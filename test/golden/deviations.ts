@@ -112,7 +112,7 @@ export const DEVIATIONS: readonly Deviation[] = [
   {
     id: "B11",
     why: "Where no edge honours fly-replay a client must not take a write that nobody has run for a success.",
-    applies: (_, outcome) => outcome === REPLAYED || isReplay(outcome),
+    applies: (_, outcome) => isReplay(outcome),
     expect: (outcome, record) => {
       const words = "This node is not the primary: the request must be replayed there";
       const lines = (wanted: string): readonly Line[] =>
@@ -317,17 +317,13 @@ export const DEVIATIONS: readonly Deviation[] = [
     },
   },
   {
-    id: "Host",
-    why: "A missing or empty Host is the client's to send and the app's to judge.",
-    applies: (_, { app }) => app?.headers.some(([, value]) => value === "{target}") ?? false,
-    expect: (outcome, record) =>
+    id: "empty Host",
+    why: "An empty Host is the client's to send and the app's to judge.",
+    applies: (record) => asked(record).headers.some(([name, value]) => name === "Host" && !value),
+    expect: (outcome) =>
       appSees(
         outcome,
-        (outcome.app?.headers ?? []).flatMap(([name, value]): Line[] =>
-          value === "{target}"
-            ? asked(record).headers.filter(([own]) => own === "Host")
-            : [[name, value]],
-        ),
+        (outcome.app?.headers ?? []).map(([name, value]) => [name, name === "Host" ? "" : value]),
       ),
   },
   {
@@ -337,14 +333,14 @@ export const DEVIATIONS: readonly Deviation[] = [
     expect: (outcome) => {
       const headers = outcome.app?.headers ?? [];
       const path = valueOf(headers, "x-forwarded-for");
-      const host = valueOf(headers, "host");
+      const host = valueOf(headers, "host") ?? "";
       const lines: Line[] = [
         ...headers.filter(([name]) => name !== "X-Forwarded-For"),
         ["X-Forwarded-For", path === undefined ? "127.0.0.1" : `${path}, 127.0.0.1`],
       ];
       if (valueOf(headers, "x-forwarded-proto") === undefined)
         lines.push(["X-Forwarded-Proto", "http"]);
-      if (host !== undefined) lines.push(["X-Forwarded-Host", host]);
+      if (host !== "{target}") lines.push(["X-Forwarded-Host", host]);
       return appSees(outcome, lines);
     },
   },
