@@ -288,7 +288,9 @@ describe("headEnd()", () => {
       () => headEnd(Buffer.from(`${fits.slice(0, -4)}c\r\n\r\n`), 0, limits),
       status(431),
     );
-    assert.throws(() => headEnd(Buffer.from("a".repeat(101)), 0, limits), status(431));
+    assert.throws(() => headEnd(Buffer.from(head + "a".repeat(100)), 0, limits), status(431));
+    assert.throws(() => headEnd(Buffer.from("a".repeat(101)), 0, limits), status(414));
+    assert.throws(() => headEnd(Buffer.from(`${"a".repeat(101)}\r\n\r\n`), 0, limits), status(414));
     assert.equal(headEnd(Buffer.from("a".repeat(100)), 0, limits), -1);
   });
 

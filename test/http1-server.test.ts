@@ -271,6 +271,7 @@ describe("createHttp1Server()", () => {
     ],
     ["a bad first chunk", `${POST}Transfer-Encoding: chunked\r\n\r\nx\r\n${GET}`, 400],
     ["HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505],
+    ["a long target", `GET /${"a".repeat(140_000)} HTTP/1.1\r\n`, 414],
     ["a large head", `GET / HTTP/1.1\r\nHost: a\r\nA: ${"a".repeat(140_000)}`, 431],
     ["many fields", `GET / HTTP/1.1\r\nHost: a\r\n${"a: b\r\n".repeat(1001)}\r\n`, 431],
     ["two empty lines", `\r\n\r\n${GET}`, 400],
@@ -561,6 +562,18 @@ describe("createHttp1Server()", () => {
       () => answer(null, { statusText: "OK\r\nSecret: b" }),
     ],
     ["answers with a length that is not the body's", () => text("secret", ["Content-Length", "3"])],
+    [
+      "answers with two lengths",
+      () => text("secret", ["Content-Length", "6", "Content-Length", "6"]),
+    ],
+    [
+      "answers with a length that is none",
+      () => answer(pieces("secret"), { headers: ["Content-Length", "0x6"] }),
+    ],
+    [
+      "answers with a coding of its own",
+      () => answer(pieces("secret"), { headers: ["Transfer-Encoding", "chunked"] }),
+    ],
     ["switches protocols unasked", () => answer(null, { status: 101 })],
   ];
   for (const [what, handler] of failures) {
@@ -647,6 +660,19 @@ describe("createHttp1Server()", () => {
     old.send("GET / HTTP/1.0\r\n\r\n");
     assert.ok((await old.over()).startsWith("HTTP/1.1 200 OK\r\n"));
     assert.ok(!peer.text().includes("late"));
+  });
+
+  it("drops informational responses for a client that does not read them", async () => {
+    const open = await start((request) => {
+      for (let count = 0; count < 1000; count++)
+        request.inform?.(103, ["Link", "a".repeat(16_384)]);
+      return text("x");
+    });
+    const peer = await open();
+    peer.send(GET);
+    const all = await peer.until("\r\n\r\nx");
+    const passed = all.split("HTTP/1.1 103 ").length - 1;
+    assert.ok(passed > 0 && passed < 500, `${passed} were written`);
   });
 
   it("never writes an informational response in the middle of the answer", async () => {

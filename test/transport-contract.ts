@@ -394,6 +394,9 @@ export function transportContract(name: string, makeTransport: () => ClosableTra
     });
 
     const injections: [string, Partial<UpstreamRequest>][] = [
+      ["a second length", { headers: ["Host", "a", "Content-Length", "0", "Content-Length", "0"] }],
+      ["a length in other digits", { headers: ["Host", "a", "Content-Length", "0x0"] }],
+      ["a coding beside ours", { headers: ["Host", "a", "Transfer-Encoding", "chunked"] }],
       ["a value", { headers: ["Host", "a", "X", "a\r\nY: b"] }],
       ["a value with NUL", { headers: ["Host", "a", "X", "a\0"] }],
       ["a name", { headers: ["Host", "a", "X: y\r\nZ", "a"] }],

@@ -27,7 +27,7 @@ import {
   type ResponseHead,
 } from "./parse.ts";
 import { createTunnel } from "./tunnel.ts";
-import { letGo, spellHead, writeBody, writeHead } from "./write.ts";
+import { declaredLength, letGo, spellHead, writeBody, writeHead } from "./write.ts";
 
 /** How the client behaves. Durations are milliseconds, and 0 means no limit. */
 export interface Http1ClientOptions {
@@ -540,14 +540,6 @@ function createConnection(socket: Socket, options: ConnectionOptions): Connectio
   }
 
   return connection;
-}
-
-function declaredLength(headers: HeaderLines): number | undefined {
-  for (let index = 0; index < headers.length; index += 2) {
-    if (headers[index]?.length === 14 && headers[index]?.toLowerCase() === "content-length")
-      return Number(headers[index + 1]);
-  }
-  return undefined;
 }
 
 function expectsContinue(headers: HeaderLines): boolean {

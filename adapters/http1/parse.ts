@@ -141,7 +141,12 @@ export function createJoiner(): (held: Buffer, bytes: Buffer) => Buffer {
 export function headEnd(bytes: Buffer, seen: number, limits: Limits): number {
   const at = bytes.indexOf("\r\n\r\n", Math.max(0, seen - 3), "latin1");
   const length = at === -1 ? bytes.length : at + 4;
-  if (length > limits.headBytes) throw new ProtocolError(431, "Head too large");
+  if (length > limits.headBytes) {
+    const line = bytes.indexOf("\r\n", 0, "latin1");
+    throw line === -1 || line > limits.headBytes
+      ? new ProtocolError(414, "Start line too long")
+      : new ProtocolError(431, "Head too large");
+  }
   if (at !== -1) return length;
   // Who ends lines with a bare LF would wait for ever for an end that this parser does not see.
   for (let lf = bytes.indexOf(10, seen); lf !== -1; lf = bytes.indexOf(10, lf + 1)) {

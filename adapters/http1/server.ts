@@ -24,7 +24,7 @@ import {
   type RequestHead,
 } from "./parse.ts";
 import { createTunnel, joinTunnels } from "./tunnel.ts";
-import { drained, letGo, spellHead, writeBody, writeHead } from "./write.ts";
+import { declaredLength, drained, letGo, spellHead, writeBody, writeHead } from "./write.ts";
 
 /** Answers requests. */
 export type Http1Handler = (request: IncomingRequest) => MaybePromise<ResponseMessage>;
@@ -479,7 +479,8 @@ function createConnection(
   }
 
   function inform(status: number, headers: HeaderLines): void {
-    if (gone || answered) return;
+    // Whoever does not read them has no use for them, and an upstream may send them without end.
+    if (gone || answered || socket.writableNeedDrain) return;
     socket.write(spellHead(`HTTP/1.1 ${status} `, headers, ""), "latin1");
   }
 
@@ -533,14 +534,6 @@ function plain(status: number, body: Uint8Array): ResponseMessage {
     String(body.length),
   ];
   return { status, statusText: "", headers, body };
-}
-
-function declaredLength(headers: HeaderLines): number | undefined {
-  for (let index = 0; index < headers.length; index += 2) {
-    if (headers[index]?.length === 14 && headers[index]?.toLowerCase() === "content-length")
-      return Number(headers[index + 1]);
-  }
-  return undefined;
 }
 
 function hasDate(headers: HeaderLines): boolean {

@@ -28,6 +28,27 @@ export function spellHead(startLine: string, headers: HeaderLines, framing: stri
 }
 
 /**
+ * Returns the length that a header section declares, if any.
+ *
+ * @param headers The header section of a message that is to go out.
+ * @throws {TypeError} When the section frames the message in a way that could be read as another.
+ */
+export function declaredLength(headers: HeaderLines): number | undefined {
+  let declared: number | undefined;
+  for (let index = 0; index < headers.length; index += 2) {
+    const name = headers[index] ?? "";
+    if (name.length === 14 && name.toLowerCase() === "content-length") {
+      const value = headers[index + 1] ?? "";
+      if (declared !== undefined || !/^\d{1,15}$/.test(value))
+        throw new TypeError("Cannot write head: malformed length");
+      declared = Number(value);
+    } else if (name.length === 17 && name.toLowerCase() === "transfer-encoding")
+      throw new TypeError("Cannot write head: the transfer coding is not the message's");
+  }
+  return declared;
+}
+
+/**
  * Writes a head, in one piece with what is there of the body.
  *
  * @param socket Where to.
