@@ -27,6 +27,9 @@ export interface Played {
 /** What the app answers where LiteFS did not ask it. */
 const OK = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 3\r\n\r\nok\n";
 
+/** How much of a request is sent, in bytes: of a longer one the end never comes, so that no answer can wait for it. */
+const LONGEST = 256 * 1024;
+
 /** How far the clock goes at once while somebody waits, in milliseconds. */
 const STEP = 50;
 
@@ -100,7 +103,7 @@ export async function play(record: GoldenRecord): Promise<Played> {
   try {
     if (setup.keptConnections !== undefined) await prime(server.port, app);
     client = await dial(server.port);
-    client.send(expand(record.request, record));
+    client.send(expand(record.request, record).slice(0, LONGEST));
     const bodiless = record.request.startsWith("HEAD ");
     let answered = readAnswer(client, bodiless);
     const deadline = Date.now() + 10_000;
