@@ -30,6 +30,20 @@ describe("createHttp1Client()", () => {
     await origin.close();
   });
 
+  it("speaks TLS to an https origin, and nothing else when that fails", async () => {
+    const origin = await listen((peer) => {
+      peer.socket.once("data", () => peer.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"));
+    });
+    const client = createHttp1Client();
+    await assert.rejects(client(get(`https://127.0.0.1:${origin.port}`)), fails("unreachable"));
+    const text = await origin.peers[0]?.over();
+    assert.equal(text?.charCodeAt(0), 0x16, text);
+    assert.ok(!text?.includes("HTTP/1.1"));
+    assert.equal(origin.peers.length, 1);
+    client.close();
+    await origin.close();
+  });
+
   it("puts no time limit on a silent body", async () => {
     const origin = await listen(answering(() => "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\na"));
     const client = createHttp1Client({ headTimeout: 20 });

@@ -16,7 +16,7 @@ import {
 } from "../../src/index.ts";
 import { type BodyDecoder, createBodyDecoder } from "./body.ts";
 import { type Channel, createChannel } from "./channel.ts";
-import { DEFAULT_LIMITS, type Limits } from "./limits.ts";
+import { DEFAULT_LIMITS, type Limits, PROBE_DELAY } from "./limits.ts";
 import {
   createJoiner,
   headEnd,
@@ -244,6 +244,7 @@ function open(origin: string, signal: AbortSignal, timeout: number): Promise<Soc
     socket.once(isTls ? "secureConnect" : "connect", () => {
       leave();
       socket.setNoDelay(true);
+      socket.setKeepAlive(true, PROBE_DELAY);
       resolve(socket);
     });
   });

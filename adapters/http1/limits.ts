@@ -14,3 +14,9 @@ export const DEFAULT_LIMITS: Limits = {
   fields: 1000,
   trailerBytes: 16 * 1024,
 };
+
+/**
+ * How long a connection may be silent before the system asks whether its peer is still there, in milliseconds; LiteFS's
+ * interval. Streams and tunnels have no time limit of their own, and a machine that is gone says nothing.
+ */
+export const PROBE_DELAY = 30_000;

@@ -15,7 +15,7 @@ import type {
 } from "../../src/index.ts";
 import { type BodyDecoder, createBodyDecoder } from "./body.ts";
 import { type Channel, createChannel } from "./channel.ts";
-import { DEFAULT_LIMITS, type Limits } from "./limits.ts";
+import { DEFAULT_LIMITS, type Limits, PROBE_DELAY } from "./limits.ts";
 import {
   createJoiner,
   headEnd,
@@ -135,7 +135,9 @@ export function createHttp1Server(
   };
   const connections = new Set<Connection>();
   let draining = false;
-  const server = createServer({ noDelay: true, allowHalfOpen: true, keepAlive: true }, (socket) => {
+  const server = createServer({ allowHalfOpen: true }, (socket) => {
+    socket.setNoDelay(true);
+    socket.setKeepAlive(true, PROBE_DELAY);
     const connection = createConnection(socket, context, () => draining);
     connections.add(connection);
     socket.on("close", () => connections.delete(connection));
