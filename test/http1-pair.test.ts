@@ -366,6 +366,24 @@ describe("createHttp1Server() and createHttp1Client(), joined as a proxy", () =>
     }
   });
 
+  it("passes chunks and trailers on that came in one piece with the head", async () => {
+    const chunked =
+      "Trailer: Q-Sum\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\nQ-Sum: 42\r\n\r\n";
+    let seen = "";
+    onPeer = (peer) => {
+      peer.socket.on("data", () => {
+        if (!peer.text().endsWith("Q-Sum: 42\r\n\r\n")) return;
+        seen = peer.text();
+        peer.send(`HTTP/1.1 200 OK\r\n${chunked}`);
+      });
+    };
+    const client = await dial(server.port);
+    client.send(`POST / HTTP/1.1\r\nHost: x\r\n${chunked}`);
+    await eventually(() => client.text().endsWith("\r\n0\r\nQ-Sum: 42\r\n\r\n"));
+    assert.match(client.text(), /\r\nTransfer-Encoding: chunked\r\n/);
+    assert.match(seen, /\r\n0\r\nQ-Sum: 42\r\n\r\n$/);
+  });
+
   it("carries a tunnel through, with its half-closed state", async () => {
     onPeer = (peer) => {
       peer.socket.once("data", () =>

@@ -357,7 +357,13 @@ function createConnection(socket: Socket, options: ConnectionOptions): Connectio
       finish(used === rest.length);
       const body =
         pieces.length === 1 && pieces[0] !== undefined ? pieces[0] : Buffer.concat(pieces);
-      current.settle({ status, statusText, headers, body, trailers: () => done.trailers() });
+      current.settle({
+        status,
+        statusText,
+        headers,
+        body,
+        trailers: framing.kind === "chunked" ? () => done.trailers() : undefined,
+      });
       return;
     }
     const reading = decoder;

@@ -24,7 +24,15 @@ import {
   type RequestHead,
 } from "./parse.ts";
 import { createTunnel, joinTunnels } from "./tunnel.ts";
-import { declaredLength, drained, letGo, spellHead, writeBody, writeHead } from "./write.ts";
+import {
+  declaredLength,
+  drained,
+  inChunks,
+  letGo,
+  spellHead,
+  writeBody,
+  writeHead,
+} from "./write.ts";
 
 /** Answers requests. */
 export type Http1Handler = (request: IncomingRequest) => MaybePromise<ResponseMessage>;
@@ -372,14 +380,17 @@ function createConnection(
     const stream = bodiless || body === null || body instanceof Uint8Array ? undefined : body;
     const known = body instanceof Uint8Array ? body : undefined;
     const declared = declaredLength(response.headers);
-    const chunked = stream !== undefined && declared === undefined && head.minor === 1;
+    // What came in chunks goes out in chunks, whether or not all of it was at hand at once.
+    const isChunks =
+      stream !== undefined || (known !== undefined && response.trailers !== undefined);
+    const chunked = !bodiless && isChunks && declared === undefined && head.minor === 1;
     const untilClose = stream !== undefined && declared === undefined && head.minor === 0;
     // A request that has not all come cannot be told from the next one: its connection ends with the answer.
     const close = !head.keepAlive || untilClose || decoder !== undefined || isDraining();
 
     let framing = "";
     if (chunked) framing += "Transfer-Encoding: chunked\r\n";
-    else if (!bodiless && stream === undefined && declared === undefined)
+    else if (!bodiless && !untilClose && declared === undefined)
       framing += `Content-Length: ${known?.length ?? 0}\r\n`;
     if (!hasDate(response.headers)) framing += `Date: ${dateNow()}\r\n`;
     if (close) framing += "Connection: close\r\n";
@@ -390,7 +401,8 @@ function createConnection(
         throw new TypeError("Cannot answer: the body misses its length");
       }
       answered = true;
-      writeHead(socket, text, bodiless ? undefined : known);
+      const whole = chunked && known !== undefined ? inChunks(known, response.trailers) : known;
+      writeHead(socket, text, bodiless ? undefined : whole);
       if (bodiless) dispose(response);
       // Who sends requests and does not read the answers gets no more of them.
       if (socket.writableNeedDrain) await drained(socket);

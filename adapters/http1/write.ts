@@ -71,6 +71,18 @@ export function writeHead(socket: Socket, head: string, body: Uint8Array | undef
   socket.write(bytes);
 }
 
+/**
+ * Spells a whole body as one chunk and the end of chunks.
+ *
+ * @param body The body.
+ * @param trailers Returns the trailer section.
+ */
+export function inChunks(body: Uint8Array, trailers: (() => HeaderLines) | undefined): Uint8Array {
+  const start = body.length === 0 ? "" : `${body.length.toString(16)}\r\n`;
+  const end = `${body.length === 0 ? "" : "\r\n"}${spellHead("0", trailers?.() ?? [], "")}`;
+  return Buffer.concat([Buffer.from(start, "latin1"), body, Buffer.from(end, "latin1")]);
+}
+
 /** Resolves when the socket takes more, or at once when it is closed. */
 export function drained(socket: Socket): Promise<void> {
   if (socket.destroyed || !socket.writableNeedDrain) return Promise.resolve();
