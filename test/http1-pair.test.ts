@@ -379,7 +379,8 @@ describe("createHttp1Server() and createHttp1Client(), joined as a proxy", () =>
     };
     const client = await dial(server.port);
     client.send(`POST / HTTP/1.1\r\nHost: x\r\n${chunked}`);
-    await eventually(() => client.text().endsWith("\r\n0\r\nQ-Sum: 42\r\n\r\n"));
+    const end = "\r\n0\r\nQ-Sum: 42\r\n\r\n";
+    await eventually(() => client.text().endsWith(end), client.text);
     assert.match(client.text(), /\r\nTransfer-Encoding: chunked\r\n/);
     assert.match(seen, /\r\n0\r\nQ-Sum: 42\r\n\r\n$/);
   });
