@@ -1,7 +1,9 @@
 /** The time, and a way to be called later; tests inject their own. */
 export interface Clock {
-  /** Returns milliseconds since the Unix epoch. */
+  /** Returns milliseconds of a clock that never steps back; only differences count. */
   now(): number;
+  /** Returns the time of day in milliseconds since the Unix epoch. Left out: `now()`. */
+  date?(): number;
   /** Calls `callback` once, `delay` milliseconds from now, unless it is cancelled. */
   setTimeout(callback: () => void, delay: number): unknown;
   /** Cancels what `setTimeout` returned. */
@@ -10,7 +12,8 @@ export interface Clock {
 
 /** The clock of the runtime. */
 export const systemClock: Clock = {
-  now: () => Date.now(),
+  now: () => performance.now(),
+  date: () => Date.now(),
   setTimeout: (callback, delay) => setTimeout(callback, delay),
   // The handle is a number or an object, as the runtime likes; only its own clearTimeout sees it again.
   clearTimeout: (timer) => clearTimeout(timer as ReturnType<typeof setTimeout>),

@@ -98,6 +98,8 @@ function withForwarded(
  * @param transport Sends it.
  * @param holdTimeout How long it is held at most, in milliseconds.
  * @param clock The time.
+ * @param stillHolds Asked before each new try: whether what sent the request here is still so.
+ * @returns The answer, or undefined when that is no longer so; then nothing was sent.
  * @throws {TransportError} When the target does not answer.
  */
 export async function sendHeld(
@@ -105,7 +107,8 @@ export async function sendHeld(
   transport: Transport,
   holdTimeout: number,
   clock: Clock,
-): Promise<ResponseMessage> {
+  stillHolds: () => Promise<boolean>,
+): Promise<ResponseMessage | undefined> {
   const deadline = clock.now() + holdTimeout;
   for (;;) {
     try {
@@ -117,6 +120,7 @@ export async function sendHeld(
         throw error;
     }
     await pause(RETRY_INTERVAL, request.signal, clock);
+    if (!(await stillHolds())) return undefined;
   }
 }
 

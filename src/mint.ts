@@ -32,17 +32,27 @@ export function formatCookie(position: Position, now: number, cookie: CookieSett
  * itself (RFC 9111 sections 3 and 5.2.2): a token there would reach strangers.
  */
 export function isShareable(method: string, headers: HeaderLines): boolean {
-  const directives = listMembers(allValues(headers, "cache-control")).map(
-    (directive) => directive.split("=")[0],
-  );
-  if (directives.includes("private") || directives.includes("no-store")) return false;
-  const fresh =
-    directives.includes("s-maxage") ||
-    directives.includes("max-age") ||
-    firstValue(headers, "expires") !== undefined;
-  if (method === "GET" || method === "HEAD") return fresh || directives.includes("public");
+  const directives = new Map<string, string>();
+  for (const directive of listMembers(allValues(headers, "cache-control"))) {
+    const [name = "", value = ""] = directive.split("=");
+    directives.set(name, value.replaceAll('"', ""));
+  }
+  if (directives.has("private") || directives.has("no-store")) return false;
+  const lifetime = directives.get("s-maxage") ?? directives.get("max-age");
+  const expires = firstValue(headers, "expires");
+  // A response that is stale from the start says that it must not be reused.
+  const isStale =
+    lifetime !== undefined ? Number(lifetime) <= 0 : expires !== undefined && !isDate(expires);
+  if (isStale) return false;
+  const isFresh = lifetime !== undefined || expires !== undefined;
+  if (method === "GET" || method === "HEAD") return isFresh || directives.has("public");
   // The answer to a POST is stored only when it is fresh and names what it is (RFC 9110 section 9.3.3); others never.
-  return method === "POST" && fresh && firstValue(headers, "content-location") !== undefined;
+  return method === "POST" && isFresh && firstValue(headers, "content-location") !== undefined;
+}
+
+/** Tells whether text is a date; what is not, such as `0`, means the past (RFC 9111 section 5.3). */
+function isDate(text: string): boolean {
+  return /[a-z]/i.test(text) && !Number.isNaN(Date.parse(text));
 }
 
 /**

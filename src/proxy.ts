@@ -1,6 +1,7 @@
 import { answer } from "./answer.ts";
 import { fetchTransport } from "./fetch-transport.ts";
 import { cameSecurely, sendHeld, toUpstream } from "./forward.ts";
+import { endToEnd } from "./headers.ts";
 import { checkHealth, type Health, healthAnswer } from "./health.ts";
 import {
   type HeaderLines,
@@ -93,13 +94,14 @@ export function createProxy(options: ProxyOptions): Proxy {
     const position = await orReport(() => storage.position());
     if (position !== undefined && position >= token)
       return toTarget({ request, kind: "read", token }, "caught up");
-    if ((await primary()).at === "here") return heal({ request, kind: "read", token });
+    if ((await primary()).at === "here")
+      return onPrimary({ request, kind: "read", token }, LOST_PAST);
 
     const start = clock.now();
     const outcome = await waiters.forPosition(token, settings.waitTimeout, request.signal);
     const trail: Trail = { request, kind: "read", token, waited: clock.now() - start };
     if (outcome === "reached") return toTarget(trail, "caught up after waiting");
-    if (outcome === "primary") return heal(trail);
+    if (outcome === "primary") return onPrimary(trail, LOST_PAST);
     if (outcome === "aborted")
       return own(trail, "client gone or shutting down", answer(503, "Shutting down", RETRY));
     return own(trail, "still behind", answer(504, "Proxy timeout", RETRY));
@@ -113,7 +115,7 @@ export function createProxy(options: ProxyOptions): Proxy {
       at = await primary();
     }
     const trail: Trail = { request, kind: "write", waited: clock.now() - start };
-    if (at.at === "here") return mint(await toTarget(trail, "primary"), request);
+    if (at.at === "here") return onPrimary(trail, "primary");
     if (at.at === "unknown") {
       return own(
         trail,
@@ -125,18 +127,35 @@ export function createProxy(options: ProxyOptions): Proxy {
     return replay(at.hostname);
   }
 
-  /** On the primary nothing is newer than what is here: a token from ahead is of a lost past, and gets replaced. */
-  async function heal(trail: Trail): Promise<ResponseMessage> {
-    return mint(await toTarget(trail, "primary, and the token is of a lost past"), trail.request);
+  /**
+   * Runs a request here because this is the primary, and mints. Nothing is newer than what is here: a token from ahead
+   * is of a lost past, and gets replaced.
+   */
+  async function onPrimary(trail: Trail, reason: string): Promise<ResponseMessage> {
+    const { request } = trail;
+    const response = await send(trail, reason, async () => (await primary()).at === "here");
+    if (response !== undefined) return mint(response, request);
+    // The primary moved while the target did not listen. Nothing was sent: the request finds its way anew.
+    return trail.kind === "write" ? write(request) : read(request);
   }
 
   async function toTarget(trail: Trail, reason: string): Promise<ResponseMessage> {
+    const response = await send(trail, reason, () => Promise.resolve(true));
+    return response ?? answer(502, UNAVAILABLE);
+  }
+
+  /** Sends a request to the target; undefined when that stopped being right before anything was sent. */
+  async function send(
+    trail: Trail,
+    reason: string,
+    stillHolds: () => Promise<boolean>,
+  ): Promise<ResponseMessage | undefined> {
     note(trail, "target", reason);
     const { request } = trail;
-    if (settings.app !== undefined) return fromResponse(await settings.app(toRequest(request)));
+    if (settings.app !== undefined) return fromApp(await settings.app(toRequest(request)));
     const transport = settings.transport ?? request.transport ?? defaultTransport;
     const upstream = toUpstream(request, settings.origin, settings.isTrusted);
-    return sendHeld(upstream, transport, settings.targetConnectTimeout, clock);
+    return sendHeld(upstream, transport, settings.targetConnectTimeout, clock, stillHolds);
   }
 
   /** Puts this node's position on a response. It is read as late as can be, so that it covers what the app has done. */
@@ -147,7 +166,7 @@ export function createProxy(options: ProxyOptions): Proxy {
     if (response.status === 101 || isShareable(request.method, response.headers)) return response;
     const position = await orReport(() => storage.commit?.() ?? storage.position());
     if (position === undefined) return response;
-    return withToken(response, request.method, position, clock.now(), {
+    return withToken(response, request.method, position, clock.date?.() ?? clock.now(), {
       name: settings.cookieName,
       expiry: settings.cookieExpiry,
       secure: settings.secureCookie === "auto" ? cameSecurely(request) : settings.secureCookie,
@@ -205,6 +224,9 @@ export function createProxy(options: ProxyOptions): Proxy {
     if (message === undefined) throw new TypeError(`Cannot probe target: "${path}" is no path`);
     const transport = settings.transport ?? defaultTransport;
     const response = await transport(toUpstream(message, settings.origin, settings.isTrusted));
+    if (response.body !== null && !(response.body instanceof Uint8Array)) {
+      await response.body[Symbol.asyncIterator]().return?.();
+    }
     return response.status;
   }
 
@@ -245,7 +267,12 @@ export function createProxy(options: ProxyOptions): Proxy {
     fetch: async (request, info) => {
       const message = fromRequest(request, info);
       if (message === undefined) return toResponse(answer(400, "Bad request: no valid Host"));
-      return toResponse(await handle(message));
+      try {
+        return toResponse(await handle(message));
+      } catch (error) {
+        onError(error);
+        return toResponse(answer(500, "Proxy error: internal error"));
+      }
     },
     health,
     drain: () => {
@@ -265,11 +292,30 @@ function notAllowed(): ResponseMessage {
   return answer(405, "Method not allowed", ["Allow", ALLOWED]);
 }
 
+/** Why the primary runs a read whose token is ahead of it. */
+const LOST_PAST = "primary, and the token is of a lost past";
+
+/** What a client is told of a target that does not answer. */
+const UNAVAILABLE = "Proxy error: target unavailable";
+
 /** How soon a client should come again, in seconds (RFC 9110 section 10.2.3). */
 const RETRY: HeaderLines = ["Retry-After", "1"];
 
 /** How long the target may take to tell that it is healthy, in milliseconds. */
 const PROBE_TIMEOUT = 5000;
+
+/** Reads what an app in this process answered, without what belongs to a connection that it does not have. */
+function fromApp(response: Response): ResponseMessage {
+  if (response.type === "error" || response.bodyUsed) {
+    throw new TypeError(
+      "Cannot answer: the app gave an error response or one that was used before",
+    );
+  }
+  const message = fromResponse(response);
+  const headers = endToEnd(message.headers);
+  const isWhole = response.status === 101 || headers.length === message.headers.length;
+  return isWhole ? message : { ...message, headers, source: undefined };
+}
 
 function matches(patterns: readonly Pattern[], path: string): boolean {
   return patterns.some((pattern) => pattern(path));
@@ -280,5 +326,5 @@ function failure(error: unknown): ResponseMessage {
   if (!(error instanceof TransportError)) return answer(500, "Proxy error: internal error");
   if (error.failure === "timeout") return answer(504, "Proxy error: target timed out");
   if (error.failure === "request") return answer(400, "Bad request: the body broke off");
-  return answer(502, "Proxy error: target unavailable");
+  return answer(502, UNAVAILABLE);
 }

@@ -62,7 +62,9 @@ export function fromRequest(request: Request, info: unknown): IncomingRequest | 
 /** Makes the Web request that an app in this process gets: the very one that came in, where there is one. */
 export function toRequest(message: IncomingRequest): Request {
   if (message.source !== undefined) return message.source;
-  const host = firstValue(message.headers, "host") ?? "localhost";
+  // A Host that is empty or makes no URL would let the path's first segment become the host.
+  const named = firstValue(message.headers, "host") ?? "";
+  const host = !/^$|[/?#@\\]/.test(named) && URL.canParse(`http://${named}/`) ? named : "localhost";
   const hasBody = message.body !== null && message.method !== "GET" && message.method !== "HEAD";
   const init: RequestInit & { duplex: "half" } = {
     method: message.method,

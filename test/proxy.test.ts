@@ -529,6 +529,37 @@ describe("createProxy() with a target that does not listen yet", () => {
     assert.equal(tries, 4);
   });
 
+  it("does not send a held write to a node that is no longer the primary", async () => {
+    const any = node(here);
+    any.app.answer = () => Promise.reject(new TransportError("refused", ""));
+    const write = begin(any.send("POST", "/"));
+    await any.clock.advance(250);
+    any.state.primary = elsewhere;
+    const tries = any.seen.length;
+    any.app.answer = () =>
+      Promise.resolve({ status: 200, statusText: "", headers: [], body: null });
+    await any.clock.advance(100);
+    assert.equal(write.response()?.status, 409);
+    assert.equal(minted(write.response()), undefined);
+    assert.equal(any.seen.length, tries);
+  });
+
+  it("makes a held read wait for its token when the node is no longer the primary", async () => {
+    const any = node(here);
+    any.app.answer = () => Promise.reject(new TransportError("refused", ""));
+    const read = begin(any.send("GET", "/", cookie(T28)));
+    await any.clock.advance(250);
+    any.state.primary = elsewhere;
+    any.app.answer = () =>
+      Promise.resolve({ status: 200, statusText: "", headers: [], body: null });
+    await any.clock.advance(1000);
+    assert.equal(read.response(), undefined);
+    any.state.position = T28;
+    any.state.changed();
+    await settled();
+    assert.equal(read.response()?.status, 200);
+  });
+
   it("gives up after targetConnectTimeout with 502", async () => {
     const any = node(here);
     any.app.answer = () => Promise.reject(new TransportError("refused", ""));
@@ -845,6 +876,58 @@ describe("createProxy() with a fetch handler for a target", () => {
     });
     for (const info of [{}, { clientAddress: "1.1.1.1", transport: "x" }, null, 7, () => {}]) {
       assert.equal((await proxy.fetch(new Request("http://app.test/"), info)).status, 200);
+    }
+  });
+
+  it("shows the app the path that was judged, whatever Host says", async () => {
+    for (const host of ["", "a:99999", "a%zz", "x/y"]) {
+      let seen = "";
+      const app = (request: Request): Response => {
+        seen = new URL(request.url).pathname;
+        return new Response("ok");
+      };
+      const any = node(here, { target: app });
+      await any.proxy.handle({
+        method: "GET",
+        target: "/x/af/write",
+        headers: ["Host", host],
+        body: null,
+        signal: new AbortController().signal,
+        scheme: "http",
+        clientAddress: "10.0.0.1",
+        canUpgrade: false,
+        transport: undefined,
+      });
+      assert.equal(seen, "/x/af/write", host);
+    }
+  });
+
+  it("takes from the app's answer what belongs to a connection", async () => {
+    const headers = {
+      "Transfer-Encoding": "chunked",
+      Connection: "x-hop",
+      "X-Hop": "1",
+      "X-End": "1",
+    };
+    const any = node(here, { target: () => new Response("ok", { headers }) });
+    const names = (await any.send("GET", "/")).headers.filter((_, index) => index % 2 === 0);
+    assert.deepEqual(
+      names.filter((name) => name !== "content-type"),
+      ["x-end"],
+    );
+  });
+
+  it("answers 500 to an error response and to one that was used", async () => {
+    const used = new Response("once");
+    await used.text();
+    for (const response of [Response.error(), used]) {
+      const proxy = createProxy({
+        target: () => response,
+        storage: { position: () => T27, primary: () => here },
+      });
+      for (const method of ["GET", "POST"]) {
+        assert.equal((await proxy.fetch(new Request("http://app.test/", { method }))).status, 500);
+      }
     }
   });
 

@@ -104,6 +104,11 @@ describe("isShareable()", () => {
     ["HEAD", ["Expires", "Sun, 22 Nov 2026 19:15:08 GMT"], true],
     ["POST", ["Cache-Control", "public, max-age=60"], false],
     ["POST", ["Cache-Control", "max-age=60", "Content-Location", "/a"], true],
+    ["GET", ["Cache-Control", "max-age=0"], false],
+    ["GET", ["Cache-Control", "public, max-age=0, must-revalidate"], false],
+    ["GET", ["Cache-Control", "no-cache", "Expires", "0"], false],
+    ["GET", ["Cache-Control", "max-age=0, s-maxage=60"], true],
+    ["POST", ["Cache-Control", "max-age=0", "Content-Location", "/a"], false],
     ["PUT", ["Cache-Control", "max-age=60", "Content-Location", "/a"], false],
   ];
   for (const [method, headers, expected] of cases) {

@@ -128,7 +128,10 @@ export const keys: { readonly [Name in keyof Values]: Key<Values[Name]> } = {
     "30s",
     "How long a request is held while the app does not listen",
   ),
-  "target-timeout": duration("0s", "How long the app may take to begin its answer; 0s: any time"),
+  "target-timeout": duration(
+    "0s",
+    "How long the app, once it has a request, may take to begin its answer; 0s: any time",
+  ),
   "cookie-expiry": duration("5m", "How long a browser keeps the token", 1000),
   "secure-cookie": word<Values["secure-cookie"]>({
     fallback: "auto",

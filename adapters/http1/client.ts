@@ -138,7 +138,7 @@ export function createHttp1Client(options: Http1ClientOptions = {}): Http1Client
 
   function takeIdle(origin: string): Connection | undefined {
     const pool = pools.get(origin);
-    const oldest = Date.now() - keepAliveTimeout;
+    const oldest = performance.now() - keepAliveTimeout;
     for (let one = pool?.pop(); one !== undefined; one = pool?.pop()) {
       if (one.idleSince >= oldest && one.isOpen()) return one;
       one.destroy();
@@ -153,7 +153,7 @@ export function createHttp1Client(options: Http1ClientOptions = {}): Http1Client
       connection.destroy();
       return { forget: () => {} };
     }
-    connection.idleSince = Date.now();
+    connection.idleSince = performance.now();
     pool.push(connection);
     sweeper ??= unreferenced(setInterval(sweep, 1000));
     const own = pool;
@@ -167,7 +167,7 @@ export function createHttp1Client(options: Http1ClientOptions = {}): Http1Client
 
   /** Closes what has been idle for too long; one coarse timer serves all connections. */
   function sweep(): void {
-    const oldest = Date.now() - keepAliveTimeout;
+    const oldest = performance.now() - keepAliveTimeout;
     let left = 0;
     for (const pool of pools.values()) {
       while (pool[0] !== undefined && pool[0].idleSince < oldest) pool.shift()?.destroy();

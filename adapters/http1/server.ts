@@ -86,7 +86,7 @@ export interface Http1Server {
 type Phase = "idle" | "head" | "request" | "response" | "closing" | "lingering" | "tunnel";
 
 interface Connection {
-  /** When the time of what the connection is doing is up, in milliseconds since the epoch. */
+  /** When the time of what the connection is doing is up, on the clock of `performance.now()`. */
   deadline(): number;
   /** Called when that time is up. */
   expire(): void;
@@ -158,7 +158,7 @@ export function createHttp1Server(
 
   /** One coarse timer serves all connections. */
   function sweep(): void {
-    const now = Date.now();
+    const now = performance.now();
     for (const connection of connections) if (connection.deadline() <= now) connection.expire();
   }
 
@@ -204,7 +204,7 @@ function createConnection(
   const { limits, timeouts } = context;
   const clientAddress = socket.remoteAddress?.replace(/^::ffff:/i, "");
   let phase: Phase = "idle";
-  let since = Date.now();
+  let since = performance.now();
   let pending: Buffer = EMPTY;
   let seen = 0;
   let decoder: BodyDecoder | undefined;
@@ -240,7 +240,7 @@ function createConnection(
 
   function enter(next: Phase): void {
     phase = next;
-    since = Date.now();
+    since = performance.now();
   }
 
   function receive(bytes: Buffer): void {
