@@ -512,6 +512,7 @@ describe("configure(): target, api, db", () => {
   for (const [target, message] of [
     ["8081", '"8081" is a port without a host, write "localhost:8081"'],
     ["ftp://x", '"ftp://x" has the scheme ftp, write "localhost:8081"'],
+    ["999.1.1.1:99", '"999.1.1.1" is not a host, write "localhost:8081"'],
     ["http://x:1/path", '"http://x:1/path" is not host and port alone, write "localhost:8081"'],
     ["http://u:p@x:1", '"http://u:p@x:1" is not host and port alone, write "localhost:8081"'],
     ["x:0", '"x:0" has the port 0, write the port it listens on'],

@@ -80,7 +80,10 @@ export function parseOrigin(text: string, example: string): string {
   const address = parseAddress(hasPort ? authority : `${authority}:${port}`, example);
   if (address.port === 0)
     throw new ConfigError(`"${text}" has the port 0, write the port it listens on`);
-  return `${scheme ?? "http"}://${formatAddress({ ...address, host: address.host === "" ? "localhost" : address.host })}`;
+  const host = address.host === "" ? "localhost" : address.host;
+  const origin = `${scheme ?? "http"}://${formatAddress({ ...address, host })}`;
+  if (!URL.canParse(origin)) throw new ConfigError(`"${host}" is not a host, write "${example}"`);
+  return origin;
 }
 
 /**
