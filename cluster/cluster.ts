@@ -1,7 +1,7 @@
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { systemClock } from "../src/clock.ts";
+import { wallClock } from "./wall-clock.ts";
 import type { Clock } from "../src/clock.ts";
 import { createNotes, notesSchema } from "./app.ts";
 import type { App, AppContext } from "./app.ts";
@@ -84,7 +84,7 @@ interface Place {
  * front. It stands in for LiteFS on Fly.io; nothing in it is LiteFS.
  */
 export async function createCluster(options: ClusterOptions = {}): Promise<Cluster> {
-  const { clock = systemClock, names = ["n1", "n2", "n3"] } = options;
+  const { clock = wallClock, names = ["n1", "n2", "n3"] } = options;
   const root = mkdtempSync(join(tmpdir(), "cluster-"));
   const network = createNetwork({
     heartbeat: options.heartbeat,

@@ -1,7 +1,7 @@
 import { Agent, request as send } from "node:http";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { pipeline } from "node:stream";
-import { systemClock } from "../src/clock.ts";
+import { wallClock } from "./wall-clock.ts";
 import type { Clock } from "../src/clock.ts";
 import { listen } from "./listen.ts";
 import { parseReplay, parseReplayBody, replayType } from "./replay.ts";
@@ -90,7 +90,7 @@ const errors = {
  * `fly-prefer-instance-id` of a client count too.
  */
 export async function createEdge(options: EdgeOptions): Promise<Edge> {
-  const { bodyLimit = 1 << 20, replays = 10, clock = systemClock } = options;
+  const { bodyLimit = 1 << 20, replays = 10, clock = wallClock } = options;
   const { region = "local", app = "app", reachTimeout = 7500, retryDelay = 50 } = options;
   const choose = options.choose ?? ((_method, nodes) => random(nodes));
   const agent = new Agent({ keepAlive: options.keepAlive ?? false, maxSockets: Infinity });

@@ -1,4 +1,4 @@
-import { systemClock } from "../src/clock.ts";
+import { wallClock } from "./wall-clock.ts";
 import type { Clock } from "../src/clock.ts";
 import type { Snapshot, Transaction } from "./database.ts";
 import { origin } from "./format.ts";
@@ -101,7 +101,7 @@ const retained = 10_000;
 
 /** Creates the network of a cluster; nodes come in through `add`. */
 export function createNetwork(options: NetworkOptions = {}): Network {
-  const { heartbeat = 1000, clock = systemClock } = options;
+  const { heartbeat = 1000, clock = wallClock } = options;
   const seats = new Map<string, Seat>();
   let lag = options.lag ?? 0;
   let primaryName: string | undefined;

@@ -12,7 +12,7 @@ import {
 } from "node:fs";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { join } from "node:path";
-import { systemClock } from "../src/clock.ts";
+import { wallClock } from "./wall-clock.ts";
 import type { Clock } from "../src/clock.ts";
 import type { App, AppContext } from "./app.ts";
 import { openDatabase } from "./database.ts";
@@ -113,7 +113,7 @@ const lagInterval = 250;
  * @throws {Error} When a port or the directory cannot be had.
  */
 export async function createNode(options: NodeOptions): Promise<ClusterNode> {
-  const { name, root, clock = systemClock } = options;
+  const { name, root, clock = wallClock } = options;
   const databaseName = options.database ?? "app.db";
   const directory = join(root, "litefs");
   mkdirSync(directory, { recursive: true });
