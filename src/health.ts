@@ -30,10 +30,10 @@ export async function checkHealth(
   probe: (path: string) => Promise<number>,
 ): Promise<Health> {
   const { storage, maxLag, healthTarget, onError } = options;
-  const known = {
-    primary: { at: "unknown" } as Primary,
-    position: null as Position | null,
-    lag: null as number | null,
+  const known: { primary: Primary; position: Position | null; lag: number | null } = {
+    primary: { at: "unknown" },
+    position: null,
+    lag: null,
   };
   const judge = async (): Promise<string | undefined> => {
     try {

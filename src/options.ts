@@ -244,9 +244,12 @@ function trust(networks: readonly string[]): Trust {
   try {
     return compileTrust(networks);
   } catch (error) {
-    throw new RangeError(`Cannot create proxy: \`trustedProxies\`: ${(error as Error).message}`, {
-      cause: error,
-    });
+    throw new RangeError(
+      `Cannot create proxy: \`trustedProxies\`: ${error instanceof Error ? error.message : String(error)}`,
+      {
+        cause: error,
+      },
+    );
   }
 }
 
