@@ -16,7 +16,8 @@
  */
 import { connectionInfo, type Proxy } from "../src/index.ts";
 import { createHttp1Client } from "./http1/client.ts";
-import { type ListenOptions, type Server, urlOf } from "./listen.ts";
+import { isHost } from "./http1/parse.ts";
+import { badHost, type ListenOptions, type Server, urlOf } from "./listen.ts";
 
 /** The part of Bun that this adapter uses (https://bun.sh/docs/api/http). */
 declare const Bun: {
@@ -56,9 +57,13 @@ export function serve(proxy: Proxy, options: ListenOptions): Server {
     development: false,
     // Outside development Bun 1.4 would share a port that is taken instead of saying so.
     reusePort: false,
-    fetch: (request, self) => {
+    fetch: async (request, self) => {
+      // Bun joins two Host lines, and takes the value for what it is.
+      if (!isHost(request.headers.get("host") ?? "/")) return badHost();
       const clientAddress = self.requestIP(request)?.address;
-      return proxy.fetch(request, connectionInfo({ clientAddress, transport: client }));
+      const info = connectionInfo({ clientAddress, transport: client });
+      const response = await proxy.fetch(request, info);
+      return request.method === "HEAD" ? unmeasured(response) : untyped(response);
     },
     error: () => new Response("Bad gateway\n", { status: 502 }),
   });
@@ -75,4 +80,28 @@ export function serve(proxy: Proxy, options: ListenOptions): Server {
       client.close();
     },
   };
+}
+
+/** Keeps Bun from saying that what `HEAD` asks for is empty, where the target has not told its length. */
+function unmeasured(response: Response): Response {
+  if (!response.headers.has("content-length")) response.headers.set("transfer-encoding", "chunked");
+  return response;
+}
+
+/**
+ * Keeps Bun from calling a body without `Content-Type` an `application/octet-stream`: it does so with every body but a
+ * stream made in JavaScript (https://github.com/oven-sh/bun/issues/21193).
+ */
+function untyped(response: Response): Response {
+  if (response.body === null || response.headers.has("content-type")) return response;
+  const reader = response.body.getReader();
+  const body = new ReadableStream({
+    pull: async (controller) => {
+      const { done, value } = await reader.read();
+      if (done) controller.close();
+      else controller.enqueue(value);
+    },
+    cancel: (reason) => reader.cancel(reason),
+  });
+  return new Response(body, response);
 }

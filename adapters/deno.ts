@@ -16,7 +16,8 @@
  */
 import { connectionInfo, type Proxy } from "../src/index.ts";
 import { createHttp1Client } from "./http1/client.ts";
-import { type ListenOptions, type Server, urlOf } from "./listen.ts";
+import { isHost } from "./http1/parse.ts";
+import { badHost, type ListenOptions, type Server, urlOf } from "./listen.ts";
 
 /** The part of Deno that this adapter uses (https://docs.deno.com/api/deno/~/Deno.serve). */
 declare const Deno: {
@@ -50,15 +51,14 @@ export function serve(proxy: Proxy, options: ListenOptions): Server {
       onListen: () => {},
       onError: () => new Response("Bad gateway\n", { status: 502 }),
     },
-    (request, info) => {
+    async (request, info) => {
       // Deno writes a Host with a path in it straight into the URL, where it would become part of the target.
-      if (!isAuthority(request.headers.get("host"))) {
-        return Promise.resolve(new Response("Bad request: no valid Host\n", { status: 400 }));
-      }
-      return proxy.fetch(
+      if (!isHost(request.headers.get("host") ?? "/")) return badHost();
+      const response = await proxy.fetch(
         request,
         connectionInfo({ clientAddress: addressOf(info.remoteAddr), transport: client }),
       );
+      return request.method === "HEAD" ? unmeasured(response) : response;
     },
   );
   const { hostname, port } = netAddress(server.addr);
@@ -75,11 +75,10 @@ export function serve(proxy: Proxy, options: ListenOptions): Server {
   };
 }
 
-/** Tells whether a Host value is a host and maybe a port (RFC 9110 section 7.2). */
-function isAuthority(host: string | null): boolean {
-  return (
-    host !== null && /^(?:\[[0-9a-f:.]+\]|[a-z0-9._~!$&'()*+,;=%-]*)(?::\d{0,5})?$/i.test(host)
-  );
+/** Keeps Deno from saying that what `HEAD` asks for is empty, where the target has not told its length. */
+function unmeasured(response: Response): Response {
+  if (response.headers.has("content-length") || response.body !== null) return response;
+  return new Response(new ReadableStream({ start: (body) => body.close() }), response);
 }
 
 function netAddress(address: unknown): { hostname: string; port: number } {

@@ -39,3 +39,8 @@ export function urlOf(hostname: string, port: number): string {
     return `http://localhost:${port}`;
   return hostname.includes(":") ? `http://[${hostname}]:${port}` : `http://${hostname}:${port}`;
 }
+
+/** Answers a request whose Host is none, for servers that pass such requests on (RFC 9112 section 3.2). */
+export function badHost(): Response {
+  return new Response("Bad request: no valid Host\n", { status: 400 });
+}

@@ -325,7 +325,7 @@ function note(fields: Fields, name: string, value: string): void {
 }
 
 /** Tells whether a Host value is a host and maybe a port (RFC 9110 section 7.2, RFC 3986 section 3.2.2). */
-function isHost(value: string): boolean {
+export function isHost(value: string): boolean {
   if (!consistsOf(value, 2)) return false;
   if (value.includes("[") || value.includes("]")) return /^\[[\w:.]+\](?::\d{0,5})?$/.test(value);
   const colon = value.indexOf(":");

@@ -1,0 +1,8 @@
+import { ambiguity } from "./ambiguity.ts";
+import type { Case } from "./kit.ts";
+import { repeats } from "./repeats.ts";
+import { requests } from "./requests.ts";
+import { responses } from "./responses.ts";
+
+/** Every case. */
+export const CASES: readonly Case[] = [...requests, ...responses, ...repeats, ...ambiguity];

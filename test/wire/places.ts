@@ -1,0 +1,175 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+import { type Case, type Ground, play, startApp } from "./kit.ts";
+
+/** Where the cases run: a runtime, and one of the servers that the drop-in has there. */
+export type PlaceName = "Node" | "newest Node" | "Bun" | "Deno" | "Bun.serve" | "Deno.serve";
+
+/** Every place, in the order of the table. */
+export const PLACE_NAMES: readonly PlaceName[] = [
+  "Node",
+  "newest Node",
+  "Bun",
+  "Deno",
+  "Bun.serve",
+  "Deno.serve",
+];
+
+/** A place that can be started here. */
+export interface Place {
+  readonly name: PlaceName;
+  readonly command: readonly string[];
+}
+
+/** What came of one case: an error, or nothing. */
+export type Outcome = { readonly error: unknown } | undefined;
+
+const root = fileURLToPath(new URL("../../", import.meta.url));
+const bin = (name: string): string => join(root, "node_modules/.bin", name);
+
+/** Returns the places of this machine: a missing Bun or Deno fails, the newest Node is where a variable says. */
+export function findPlaces(): Place[] {
+  const bun = [bin("bun"), "run", "proxy.ts"];
+  const deno = [
+    bin("deno"),
+    "run",
+    "--no-prompt",
+    "--allow-net",
+    "--allow-read",
+    "--allow-env",
+    "--allow-sys=hostname",
+    "proxy.ts",
+  ];
+  // Newer ones run TypeScript as it is.
+  const loader = Number(process.versions.node.split(".")[0]) < 24 ? ["--import", "tsx"] : [];
+  const newest = process.env["NEWEST_NODE"];
+  return [
+    { name: "Node", command: [process.execPath, ...loader, "proxy.ts"] },
+    ...(newest === undefined || newest === ""
+      ? []
+      : [{ name: "newest Node" as const, command: [newest, "proxy.ts"] }]),
+    { name: "Bun", command: bun },
+    { name: "Deno", command: deno },
+    { name: "Bun.serve", command: [...bun, "--server", "native"] },
+    { name: "Deno.serve", command: [...deno, "--server", "native"] },
+  ];
+}
+
+/** A drop-in that runs. */
+interface Running {
+  readonly pid: number;
+  readonly port: number;
+  /** Ends it; resolves to what it had written. */
+  stop(): Promise<string>;
+  /** How it ended, if it has. */
+  ended(): string | undefined;
+}
+
+/** Starts the drop-in as a user does, on the primary, and resolves once it listens. */
+async function startDropIn(place: Place, dir: string, flags: readonly string[]): Promise<Running> {
+  const [command = "", ...rest] = place.command;
+  const child = spawn(
+    command,
+    [...rest, "--addr", "127.0.0.1:0", "--db", "app.db", "--dir", dir, "--api", "false", ...flags],
+    { cwd: root, stdio: ["ignore", "pipe", "pipe"] },
+  );
+  let written = "";
+  let ended: string | undefined;
+  const closed = new Promise<void>((resolve) => {
+    child.on("error", (error) => (ended ??= String(error)));
+    child.on("exit", (code, signal) => (ended ??= `exit code ${code}, signal ${signal}`));
+    child.on("close", () => resolve());
+  });
+  const port = await new Promise<number>((resolve, reject) => {
+    const read = (bytes: Uint8Array): void => {
+      written = (written + String(bytes)).slice(-100_000);
+      const found = /listening on http:\/\/127\.0\.0\.1:(\d+)/.exec(written)?.[1];
+      if (found !== undefined) resolve(Number(found));
+    };
+    child.stdout.on("data", read);
+    child.stderr.on("data", read);
+    void closed.then(() => reject(new Error(`Cannot start ${place.name}: ${ended} ${written}`)));
+  });
+  return {
+    pid: pidOf(child),
+    port,
+    ended: () => ended,
+    stop: async () => {
+      child.kill("SIGKILL");
+      await closed;
+      return written;
+    },
+  };
+}
+
+function pidOf(child: ChildProcess): number {
+  if (child.pid === undefined) throw new Error("Cannot tell the process");
+  return child.pid;
+}
+
+/** How many cases run on one proxy at once. */
+const AT_ONCE = 16;
+
+/**
+ * Runs cases in one place, those that run alone one after the other.
+ *
+ * @returns What came of each.
+ */
+export async function runPlace(
+  place: Place,
+  cases: readonly Case[],
+): Promise<ReadonlyMap<Case, Outcome>> {
+  const dir = mkdtempSync(join(tmpdir(), "wire-"));
+  writeFileSync(join(dir, "app.db-pos"), "000000000000000a/0000000000000000\n");
+  writeFileSync(join(dir, ".lag"), "+000000000\n");
+  const app = await startApp();
+  const impatientApp = await startApp();
+  const common = ["--idle-timeout", "2s", "--read-header-timeout", "2s"];
+  const [front, back] = await Promise.all([
+    startDropIn(place, dir, [
+      ...common,
+      ...["--target", `127.0.0.1:${app.origin.port}`, "--passthrough", "/open/*"],
+    ]),
+    startDropIn(place, dir, [
+      ...common,
+      ...["--target", `127.0.0.1:${impatientApp.origin.port}`],
+      ...["--target-timeout", "500ms", "--target-connect-timeout", "0s"],
+    ]),
+  ]);
+  const ground: Ground = {
+    pid: front.pid,
+    port: front.port,
+    app,
+    impatientPort: back.port,
+    impatientApp,
+  };
+  const outcomes = new Map<Case, Outcome>();
+  const run = async (one: Case): Promise<void> => {
+    try {
+      await play(one, ground, `case-${cases.indexOf(one)}.test`);
+      const ended = front.ended() ?? back.ended();
+      if (ended !== undefined) throw new Error(`The proxy ended: ${ended}`);
+      outcomes.set(one, undefined);
+    } catch (error) {
+      outcomes.set(one, { error });
+    }
+  };
+  try {
+    for (const one of cases.filter((each) => each.alone === true)) await run(one);
+    const queue = cases.filter((each) => each.alone !== true);
+    const worker = async (): Promise<void> => {
+      for (let one = queue.shift(); one !== undefined; one = queue.shift()) await run(one);
+    };
+    await Promise.all(Array.from({ length: AT_ONCE }, worker));
+  } finally {
+    await Promise.all([front.stop(), back.stop()]);
+    await app.origin.close();
+    await impatientApp.origin.close();
+    rmSync(dir, { recursive: true });
+  }
+  return outcomes;
+}

@@ -1,0 +1,44 @@
+// Holds every case against the started drop-in in every place. It runs on Node and drives the other runtimes as
+// processes: `npm run test:wire`. WIRE_PLACE and WIRE_CASE choose among places and cases by a part of their names.
+import assert from "node:assert/strict";
+import process from "node:process";
+import { before, describe, it } from "node:test";
+import { CASES } from "./cases.ts";
+import { exceptionOf } from "./exceptions.ts";
+import type { Case } from "./kit.ts";
+import { findPlaces, type Outcome, runPlace } from "./places.ts";
+
+const chosenPlace = process.env["WIRE_PLACE"] ?? "";
+const chosenCase = process.env["WIRE_CASE"] ?? "";
+const places = findPlaces().filter(({ name }) => chosenPlace === "" || name === chosenPlace);
+const cases = CASES.filter(({ name }) => name.includes(chosenCase));
+
+/** How long all cases of one place may take together. */
+const TIMEOUT = 300_000;
+
+describe("wire", () => {
+  it("has a name of its own for each case", () => {
+    assert.equal(new Set(CASES.map(({ name }) => name)).size, CASES.length);
+  });
+});
+
+for (const place of places) {
+  describe(`${place.name}`, () => {
+    let outcomes: ReadonlyMap<Case, Outcome>;
+    before(
+      async () => {
+        outcomes = await runPlace(place, cases);
+      },
+      { timeout: TIMEOUT },
+    );
+    for (const one of cases) {
+      const exception = exceptionOf(one.name, place.name);
+      it(exception === undefined ? one.name : `cannot: ${one.name}`, () => {
+        assert.ok(outcomes.has(one), "The case did not run");
+        const outcome = outcomes.get(one);
+        if (exception !== undefined) assert.ok(outcome !== undefined, "This passes now");
+        else if (outcome !== undefined) throw outcome.error;
+      });
+    }
+  });
+}
