@@ -128,17 +128,13 @@ export async function runPlace(
   writeFileSync(join(dir, ".lag"), "+000000000\n");
   const app = await startApp();
   const impatientApp = await startApp();
-  const common = ["--idle-timeout", "2s", "--read-header-timeout", "2s"];
+  const limits = ["--idle-timeout", "2s", "--read-header-timeout", "2s"];
+  const target = `127.0.0.1:${app.origin.port}`;
+  const impatientTarget = `127.0.0.1:${impatientApp.origin.port}`;
+  const noPatience = ["--target-timeout", "500ms", "--target-connect-timeout", "0s"];
   const [front, back] = await Promise.all([
-    startDropIn(place, dir, [
-      ...common,
-      ...["--target", `127.0.0.1:${app.origin.port}`, "--passthrough", "/open/*"],
-    ]),
-    startDropIn(place, dir, [
-      ...common,
-      ...["--target", `127.0.0.1:${impatientApp.origin.port}`],
-      ...["--target-timeout", "500ms", "--target-connect-timeout", "0s"],
-    ]),
+    startDropIn(place, dir, [...limits, "--target", target, "--passthrough", "/open/*"]),
+    startDropIn(place, dir, [...limits, "--target", impatientTarget, ...noPatience]),
   ]);
   const ground: Ground = {
     pid: front.pid,

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import process from "node:process";
 import { before, describe, it } from "node:test";
+import { capabilities, unaligned, writtenCapabilities } from "./capabilities.ts";
 import { CASES } from "./cases.ts";
 import { exceptionOf } from "./exceptions.ts";
 import type { Case } from "./kit.ts";
@@ -19,6 +20,9 @@ const TIMEOUT = 300_000;
 describe("wire", () => {
   it("has a name of its own for each case", () => {
     assert.equal(new Set(CASES.map(({ name }) => name)).size, CASES.length);
+  });
+  it("passes what the README says (npm run capabilities)", () => {
+    assert.equal(unaligned(writtenCapabilities()), unaligned(capabilities()));
   });
 });
 
