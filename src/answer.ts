@@ -52,6 +52,7 @@ const REASONS: Readonly<Record<number, string>> = {
   400: "Bad Request",
   405: "Method Not Allowed",
   409: "Conflict",
+  412: "Precondition Failed",
   500: "Internal Server Error",
   502: "Bad Gateway",
   503: "Service Unavailable",

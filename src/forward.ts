@@ -8,7 +8,7 @@ import {
   TransportError,
   type UpstreamRequest,
 } from "./message.ts";
-import type { Trust } from "./trust.ts";
+import { clientNetwork, type Trust } from "./trust.ts";
 
 /** How often a target that does not listen yet is tried, in milliseconds; LiteFS's interval. */
 const RETRY_INTERVAL = 100;
@@ -63,6 +63,31 @@ export function cameSecurely(request: IncomingRequest): boolean {
   if (request.scheme === "https") return true;
   const claimed = firstValue(request.headers, "x-forwarded-proto");
   return claimed !== undefined && claimed.split(",")[0]?.trim().toLowerCase() === "https";
+}
+
+/**
+ * Returns whom a request counts for: the peer, or, behind trusted proxies, the last address that is none of theirs.
+ *
+ * @param request The client's request.
+ * @param isTrusted Whose forwarding headers are believed.
+ * @param header The field, in lower case, in which the proxy in front names the client; undefined: `x-forwarded-for`.
+ * @returns The client's network, or undefined when the peer is not known.
+ */
+export function clientOf(
+  request: IncomingRequest,
+  isTrusted: Trust,
+  header: string | undefined,
+): string | undefined {
+  const peer = request.clientAddress;
+  if (peer === undefined) return undefined;
+  if (!isTrusted(peer)) return clientNetwork(peer);
+  const named = header === undefined ? undefined : firstValue(request.headers, header);
+  if (named !== undefined) return clientNetwork(named.trim());
+  const path = allValues(request.headers, "x-forwarded-for").join(",").split(",").reverse();
+  const addresses = path.map((address) => address.trim()).filter((address) => address !== "");
+  return clientNetwork(
+    addresses.find((address) => !isTrusted(address)) ?? addresses.at(-1) ?? peer,
+  );
 }
 
 /**

@@ -34,5 +34,6 @@ export {
 } from "./message.ts";
 export type { Decision, ProxyOptions, TargetFunction } from "./options.ts";
 export { createProxy, type Proxy } from "./proxy.ts";
+export type { SigningKey, SigningOptions } from "./signature.ts";
 export type { MaybePromise, Position, Primary, Storage } from "./storage.ts";
 export { type ConnectionInfo, connectionInfo } from "./web.ts";

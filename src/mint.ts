@@ -1,30 +1,51 @@
+import { COOKIE_NAME, cookieName, HEADER_NAME, SEEN_COOKIE_NAME } from "./claims.ts";
 import { allValues, filterLines, firstValue, listMembers } from "./headers.ts";
 import type { HeaderLines, ResponseMessage } from "./message.ts";
-import type { Position } from "./storage.ts";
+import { formatToken, type Token } from "./token.ts";
 
-/** How a token's cookie is written. */
-export interface CookieSettings {
-  /** The cookie's name. */
-  readonly name: string;
-  /** How long a browser keeps it, in milliseconds. */
+/** A token on its way to a client. */
+export interface Minted {
+  /** The name of the database. */
+  readonly database: string;
+  /** The token; undefined takes away what the client holds. */
+  readonly token: Token | undefined;
+  /** Whether it becomes what the client has written. */
+  readonly written: boolean;
+  /** Whether it becomes what the client has seen. */
+  readonly seen: boolean;
+}
+
+/** How tokens travel to one client. */
+export interface Carriage {
+  /** In the header instead of cookies. */
+  readonly byHeader: boolean;
+  /** Whether they stand for less than the client holds, and it must take them all the same. */
+  readonly reset: boolean;
+  /** How long a browser keeps a cookie, in milliseconds. */
   readonly expiry: number;
   /** Whether `Secure` and `SameSite=Lax` are set. */
   readonly secure: boolean;
+  /** The time of day, in milliseconds since the Unix epoch. */
+  readonly now: number;
 }
 
 /**
- * Writes the `Set-Cookie` value that carries a position: LiteFS's attributes, plus `Max-Age`, for which a client's
- * wrong clock does not matter, and plus `Secure` and `SameSite=Lax` on request (RFC 6265 section 4.1).
+ * Writes the `Set-Cookie` value that carries a token: LiteFS's attributes, plus `Max-Age`, for which a client's wrong
+ * clock does not matter, and plus `Secure` and `SameSite=Lax` on request (RFC 6265 section 4.1).
  *
- * @param position The position to carry.
- * @param now Milliseconds since the Unix epoch.
- * @param cookie How the cookie is written.
+ * @param name The cookie's name.
+ * @param value Its value; undefined deletes it.
+ * @param carriage How it travels.
  */
-export function formatCookie(position: Position, now: number, cookie: CookieSettings): string {
-  const expires = new Date(now + cookie.expiry).toUTCString();
-  const seconds = Math.ceil(cookie.expiry / 1000);
-  const flags = cookie.secure ? "; HttpOnly; Secure; SameSite=Lax" : "; HttpOnly";
-  return `${cookie.name}=${position}; Path=/; Expires=${expires}; Max-Age=${seconds}${flags}`;
+export function formatCookie(
+  name: string,
+  value: string | undefined,
+  { expiry, secure, now }: Pick<Carriage, "expiry" | "secure" | "now">,
+): string {
+  const expires = new Date(value === undefined ? 0 : now + expiry).toUTCString();
+  const seconds = value === undefined ? 0 : Math.ceil(expiry / 1000);
+  const flags = secure ? "; HttpOnly; Secure; SameSite=Lax" : "; HttpOnly";
+  return `${name}=${value ?? ""}; Path=/; Expires=${expires}; Max-Age=${seconds}${flags}`;
 }
 
 /**
@@ -56,35 +77,67 @@ function isDate(text: string): boolean {
 }
 
 /**
- * Returns the response with the position in its cookie. A cookie of the same name that the app set is dropped, for a
- * browser would believe the later line. A response to a safe method that does not speak of caching becomes private.
+ * Returns the response with tokens on it. Cookies and header lines of the same names that the app set are dropped, for
+ * a client would believe the later one. A response to a safe method becomes private: no cache that serves many users
+ * may store what belongs to one of them (RFC 9111 section 5.2.2.7).
  *
- * @param response The response to put the token on.
+ * @param response The response to put the tokens on.
  * @param method The request's method.
- * @param position The position to carry.
- * @param now Milliseconds since the Unix epoch.
- * @param cookie How the cookie is written.
+ * @param minted The tokens.
+ * @param carriage How they travel.
  */
-export function withToken(
+export function withTokens(
   response: ResponseMessage,
   method: string,
-  position: Position,
-  now: number,
-  cookie: CookieSettings,
+  minted: readonly Minted[],
+  carriage: Carriage,
 ): ResponseMessage {
+  const cookies = carriage.byHeader ? [] : minted.flatMap((one) => cookiesOf(one));
+  const names = new Set(cookies.map(([name]) => name));
   const headers = filterLines(
     response.headers,
-    (name, value) => name !== "set-cookie" || !sets(value, cookie.name),
+    (name, value) =>
+      (name !== "set-cookie" || !names.has(value.slice(0, value.indexOf("=")).trim())) &&
+      name !== "txid",
   );
-  headers.push("Set-Cookie", formatCookie(position, now, cookie));
-  const isSafe = method === "GET" || method === "HEAD";
-  if (isSafe && firstValue(headers, "cache-control") === undefined)
-    headers.push("Cache-Control", "private");
+  for (const [name, value] of cookies)
+    headers.push("Set-Cookie", formatCookie(name, value, carriage));
+  if (carriage.byHeader) headers.push(HEADER_NAME, headerOf(minted, carriage.reset));
+  if (method === "GET" || method === "HEAD") makePrivate(headers);
   return { ...response, headers, source: undefined };
 }
 
-/** Tells whether a `Set-Cookie` value sets the cookie called `name`. */
-function sets(value: string, name: string): boolean {
-  const equals = value.indexOf("=");
-  return equals !== -1 && value.slice(0, equals).trim() === name;
+/** The cookies of one database. LiteFS's own holds what LiteFS understands, unless tokens are signed. */
+function cookiesOf({ database, token, written, seen }: Minted): [string, string | undefined][] {
+  const cookies: [string, string | undefined][] = [];
+  const full = token && formatToken(token);
+  if (written) {
+    const value = token === undefined || token.proof !== undefined ? full : token.position;
+    cookies.push([cookieName(COOKIE_NAME, database), value]);
+  }
+  if (seen) cookies.push([cookieName(SEEN_COOKIE_NAME, database), full]);
+  return cookies;
+}
+
+function headerOf(minted: readonly Minted[], reset: boolean): string {
+  const members = minted.map(({ database, token }) => {
+    const text = token === undefined ? "0" : formatToken(token);
+    return `${database === "" ? "" : `${database}=`}${text}${reset ? ";reset" : ""}`;
+  });
+  return members.join(", ");
+}
+
+/** Adds `private` to what a response says of caching, and takes away what would speak against it. */
+function makePrivate(headers: HeaderLines): void {
+  const directives = allValues(headers, "cache-control")
+    .flatMap((value) => value.split(","))
+    .map((directive) => directive.trim())
+    .filter((directive) => directive !== "");
+  const isPrivate = directives.some((directive) => /^(?:private|no-store)$/i.test(directive));
+  if (isPrivate) return;
+  const kept = directives.filter((directive) => !/^(?:public|s-maxage=.*)$/i.test(directive));
+  for (let index = headers.length - 2; index >= 0; index -= 2) {
+    if (headers[index]?.toLowerCase() === "cache-control") headers.splice(index, 2);
+  }
+  headers.push("Cache-Control", [...kept, "private"].join(", "));
 }

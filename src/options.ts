@@ -2,7 +2,8 @@ import { type Clock, systemClock } from "./clock.ts";
 import type { Transport } from "./message.ts";
 import { compilePattern, type Pattern } from "./pattern.ts";
 import type { MaybePromise, Position, Storage } from "./storage.ts";
-import { COOKIE_NAME } from "./token.ts";
+import { createSigner, type Signer, type SigningOptions } from "./signature.ts";
+import { TOKEN_WORD } from "./token.ts";
 import { compileTrust, PRIVATE_NETWORKS, type Trust } from "./trust.ts";
 
 /** An app in this process: a fetch handler, such as the `fetch` of a Hono app. */
@@ -18,11 +19,11 @@ export interface Decision {
   readonly kind: "passthrough" | "health" | "read" | "write" | "refused";
   /** What was done: sent to the target, answered with `fly-replay`, or answered by the proxy itself. */
   readonly outcome: "target" | "replay" | "answer";
-  /** Why, in a few words. */
+  /** Why, in a few words; the same words for the same reason. */
   readonly reason: string;
-  /** The position that the request asked for. */
+  /** The greatest position that the request asked for, of the first database of which it asked for any. */
   readonly token?: Position | undefined;
-  /** How long the request waited for that position or for a primary, in milliseconds. */
+  /** How long the request waited: for that position, for a primary, or for its turn; in milliseconds. */
   readonly waited?: number | undefined;
 }
 
@@ -57,6 +58,87 @@ export interface ProxyOptions {
    */
   readonly waitTimeout?: number | undefined;
   /**
+   * Which reads put a token on their answer, so that the client never reads an older state afterwards: those of clients
+   * that carry one, all, or none, as with LiteFS.
+   *
+   * @default "session"
+   */
+  readonly reads?: "session" | "all" | "off" | undefined;
+  /** Further databases of the app, by name; each has tokens of its own. Writes run where `storage` says. */
+  readonly databases?: Readonly<Record<string, Storage>> | undefined;
+  /**
+   * Signs the tokens, so that nobody can make a read wait or go to the primary with one that he has made up. LiteFS's
+   * own proxy does not understand such tokens.
+   */
+  readonly signing?: SigningOptions | undefined;
+  /** The name of the cluster, which its tokens carry; up to 64 letters, digits, `_`, `.`, `~` or `-`. */
+  readonly cluster?: string | undefined;
+  /**
+   * What becomes of a read whose token belongs to another cluster or to a history that was lost: it runs on the primary,
+   * or the token does not count, or the client is told with 412. The token is replaced in any case.
+   *
+   * @default "primary"
+   */
+  readonly foreignTokens?: "primary" | "ignore" | "error" | undefined;
+  /**
+   * Whether a read that this node cannot serve in time goes to the primary: `"auto"` when it came through Fly Proxy,
+   * which takes it there.
+   *
+   * @default "auto"
+   */
+  readonly primaryReads?: "auto" | "always" | "never" | undefined;
+  /**
+   * How many reads a second this node sends to the primary at most, for tokens are easily made up.
+   *
+   * @default 100
+   */
+  readonly primaryReadRate?: number | undefined;
+  /**
+   * Globs of paths whose reads are answered here when neither this node nor the primary can serve what the client has
+   * seen, instead of by 504.
+   *
+   * @default []
+   */
+  readonly stale?: readonly string[] | undefined;
+  /**
+   * How many requests may wait at once.
+   *
+   * @default 10_000
+   */
+  readonly maxWaiters?: number | undefined;
+  /**
+   * How many of them may be of one client: an IPv4 address or an IPv6 network of 64 bits.
+   *
+   * @default 100
+   */
+  readonly maxWaitersPerClient?: number | undefined;
+  /**
+   * The header field in which a trusted proxy names the client, such as Fly Proxy's `Fly-Client-IP`.
+   *
+   * @default the last address of `X-Forwarded-For` that is not a trusted proxy's
+   */
+  readonly clientHeader?: string | undefined;
+  /**
+   * How many reads that have waited are sent to the target at once, in the order in which they came: a transaction may
+   * wake thousands.
+   *
+   * @default 64
+   */
+  readonly wakeLimit?: number | undefined;
+  /**
+   * How many transactions a token that is not signed may be ahead of this node; 0: any number. A token that is ahead of
+   * all reason does not count and is replaced.
+   *
+   * @default 4_294_967_296
+   */
+  readonly plausibleGap?: number | undefined;
+  /**
+   * Whether answers tell in `Server-Timing` what the proxy did, why, and for how long the request waited.
+   *
+   * @default false
+   */
+  readonly serverTiming?: boolean | undefined;
+  /**
    * How long a write waits while nobody knows a primary.
    *
    * @default 5_000
@@ -69,7 +151,7 @@ export interface ProxyOptions {
    */
   readonly targetConnectTimeout?: number | undefined;
   /**
-   * How long a browser keeps the token.
+   * How long a browser keeps the token, and a signed token counts.
    *
    * @default 300_000
    */
@@ -126,9 +208,22 @@ export interface ResolvedOptions {
   readonly alwaysForward: readonly Pattern[];
   readonly maxLag: number;
   readonly waitTimeout: number;
+  readonly reads: "session" | "all" | "off";
+  readonly databases: ReadonlyMap<string, Storage>;
+  readonly signer: Signer | undefined;
+  readonly cluster: string | undefined;
+  readonly foreignTokens: "primary" | "ignore" | "error";
+  readonly primaryReads: "auto" | "always" | "never";
+  readonly primaryReadRate: number;
+  readonly stale: readonly Pattern[];
+  readonly maxWaiters: number;
+  readonly maxWaitersPerClient: number;
+  readonly clientHeader: string | undefined;
+  readonly wakeLimit: number;
+  readonly plausibleGap: number;
+  readonly serverTiming: boolean;
   readonly primaryRedirectTimeout: number;
   readonly targetConnectTimeout: number;
-  readonly cookieName: string;
   readonly cookieExpiry: number;
   readonly secureCookie: "auto" | boolean;
   readonly healthPath: string;
@@ -150,11 +245,7 @@ export interface ResolvedOptions {
  */
 export function resolveOptions(options: ProxyOptions): ResolvedOptions {
   const { target, storage } = options;
-  if (typeof storage?.position !== "function" || typeof storage.primary !== "function") {
-    throw new TypeError(
-      `Cannot create proxy: \`storage\` must have position() and primary(), received ${show(storage)}`,
-    );
-  }
+  checkStorage("storage", storage);
   return {
     origin: typeof target === "function" ? "" : parseOrigin(target),
     app: typeof target === "function" ? target : undefined,
@@ -163,9 +254,30 @@ export function resolveOptions(options: ProxyOptions): ResolvedOptions {
     alwaysForward: globs("alwaysForward", options.alwaysForward),
     maxLag: number("maxLag", options.maxLag, 10_000, -Infinity),
     waitTimeout: number("waitTimeout", options.waitTimeout, 5000),
+    reads: oneOf("reads", options.reads ?? "session", ["session", "all", "off"]),
+    databases: databases(options.databases ?? {}),
+    signer: options.signing === undefined ? undefined : createSigner(options.signing),
+    cluster: options.cluster === undefined ? undefined : wordOf("cluster", options.cluster),
+    foreignTokens: oneOf("foreignTokens", options.foreignTokens ?? "primary", [
+      "primary",
+      "ignore",
+      "error",
+    ]),
+    primaryReads: oneOf("primaryReads", options.primaryReads ?? "auto", [
+      "auto",
+      "always",
+      "never",
+    ]),
+    primaryReadRate: count("primaryReadRate", options.primaryReadRate, 100),
+    stale: globs("stale", options.stale),
+    maxWaiters: count("maxWaiters", options.maxWaiters, 10_000),
+    maxWaitersPerClient: count("maxWaitersPerClient", options.maxWaitersPerClient, 100),
+    clientHeader: options.clientHeader?.toLowerCase(),
+    wakeLimit: count("wakeLimit", options.wakeLimit, 64, 1),
+    plausibleGap: count("plausibleGap", options.plausibleGap, 2 ** 32),
+    serverTiming: oneOf("serverTiming", options.serverTiming ?? false, [true, false]),
     primaryRedirectTimeout: number("primaryRedirectTimeout", options.primaryRedirectTimeout, 5000),
     targetConnectTimeout: number("targetConnectTimeout", options.targetConnectTimeout, 30_000),
-    cookieName: COOKIE_NAME,
     cookieExpiry: number("cookieExpiry", options.cookieExpiry, 300_000, 1000),
     secureCookie: oneOf("secureCookie", options.secureCookie ?? "auto", ["auto", true, false]),
     healthPath: path("healthPath", options.healthPath ?? "/litefs/health"),
@@ -178,6 +290,29 @@ export function resolveOptions(options: ProxyOptions): ResolvedOptions {
     onError: options.onError ?? (() => {}),
     onDecision: options.onDecision,
   };
+}
+
+function checkStorage(name: string, storage: Storage): void {
+  if (typeof storage?.position === "function" && typeof storage.primary === "function") return;
+  throw new TypeError(
+    `Cannot create proxy: \`${name}\` must have position() and primary(), received ${show(storage)}`,
+  );
+}
+
+function databases(given: Readonly<Record<string, Storage>>): ReadonlyMap<string, Storage> {
+  const found = new Map<string, Storage>();
+  for (const [name, storage] of Object.entries(given)) {
+    checkStorage(`databases.${name}`, storage);
+    found.set(wordOf("databases", name), storage);
+  }
+  return found;
+}
+
+function wordOf(name: string, value: string): string {
+  if (typeof value === "string" && TOKEN_WORD.test(value)) return value;
+  throw new RangeError(
+    `Cannot create proxy: \`${name}\` must be a word of up to 64 letters, digits, "_", ".", "~" or "-", received ${show(value)}`,
+  );
 }
 
 function parseOrigin(target: string | URL): string {
@@ -211,20 +346,36 @@ function globs(name: string, value: readonly string[] | undefined): readonly Pat
   return value.map(compilePattern);
 }
 
-function number(name: string, value: number | undefined, fallback: number, least = 0): number {
+function number(
+  name: string,
+  value: number | undefined,
+  fallback: number,
+  least = 0,
+  unit = "milliseconds",
+): number {
   if (value === undefined) return fallback;
   if (typeof value !== "number" || Number.isNaN(value)) {
     throw new TypeError(
-      `Cannot create proxy: \`${name}\` must be a number of milliseconds, received ${show(value)}`,
+      `Cannot create proxy: \`${name}\` must be a number of ${unit}, received ${show(value)}`,
     );
   }
   if (value < least) {
     throw new RangeError(
-      `Cannot create proxy: \`${name}\` must be ${least} or more milliseconds, received ${value}`,
+      `Cannot create proxy: \`${name}\` must be ${least} or more ${unit}, received ${value}`,
     );
   }
   return value;
 }
+
+function count(name: string, value: number | undefined, fallback: number, least = 0): number {
+  return number(name, value, fallback, least, COUNTED[name] ?? "requests");
+}
+
+/** What the counts count. */
+const COUNTED: Readonly<Record<string, string>> = {
+  primaryReadRate: "reads a second",
+  plausibleGap: "transactions",
+};
 
 function oneOf<T>(name: string, value: T, allowed: readonly T[]): T {
   if (allowed.includes(value)) return value;

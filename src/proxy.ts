@@ -1,21 +1,26 @@
+import { createAllowance } from "./allowance.ts";
 import { answer } from "./answer.ts";
+import { type Claims, createClaimReader, NO_CLAIMS } from "./claims.ts";
+import { allowTokenHeader } from "./cors.ts";
 import { fetchTransport } from "./fetch-transport.ts";
-import { cameSecurely, sendHeld, toUpstream } from "./forward.ts";
-import { endToEnd } from "./headers.ts";
+import { clientOf, sendHeld, toUpstream } from "./forward.ts";
+import { createGate } from "./gate.ts";
+import { endToEnd, filterLines, firstValue } from "./headers.ts";
 import { checkHealth, type Health, healthAnswer } from "./health.ts";
+import { createJudge, type Database, type Verdict } from "./judge.ts";
 import {
   type HeaderLines,
   type IncomingRequest,
   type ResponseMessage,
   TransportError,
 } from "./message.ts";
-import { isShareable, withToken } from "./mint.ts";
+import { createMinter } from "./minter.ts";
 import { type Decision, type ProxyOptions, resolveOptions } from "./options.ts";
 import { decodePath, type Pattern, resolvePath } from "./pattern.ts";
-import { replay } from "./replay.ts";
-import type { MaybePromise, Position, Primary } from "./storage.ts";
-import { readToken } from "./token.ts";
-import { createWaiters } from "./waiters.ts";
+import { cameThroughFly, isReplayable, replay, wasReplayed } from "./replay.ts";
+import { createSeats } from "./seats.ts";
+import type { MaybePromise, Primary } from "./storage.ts";
+import { createWaiters, type WaitOutcome } from "./waiters.ts";
 import { fromRequest, fromResponse, toRequest, toResponse } from "./web.ts";
 
 /** A proxy in front of an app whose database is replicated. */
@@ -38,17 +43,21 @@ export interface Proxy {
   close(): void;
 }
 
-/** What the policy has found out about one request, for the log. */
+/** What the policy has found out about one request. */
 interface Trail {
   readonly request: IncomingRequest;
   readonly kind: Decision["kind"];
-  readonly token?: Position | undefined;
+  /** What its client has seen. */
+  readonly claims?: Claims | undefined;
+  /** Whether a token that does not count is to be replaced by a lower one. */
+  readonly heal?: boolean | undefined;
+  /** How long the request has waited, in milliseconds. */
   readonly waited?: number | undefined;
 }
 
 /**
- * Creates a proxy. It keeps two promises to a client that carries its token: what writes reaches the primary, and a
- * read sees every write that the client has seen answered.
+ * Creates a proxy. It keeps its promises to a client that carries its tokens: what writes reaches the primary, a read
+ * sees every write that the client has seen answered, and no read sees an older state than the one before it.
  *
  * @param options How it behaves; `target` and `storage` are required.
  * @returns The proxy; `proxy.fetch` is a fetch handler for any Web-standard server.
@@ -71,7 +80,15 @@ interface Trail {
 export function createProxy(options: ProxyOptions): Proxy {
   const settings = resolveOptions(options);
   const { storage, clock, onError } = settings;
-  const waiters = createWaiters(storage, clock, onError);
+  const databases: Database[] = [["", storage] as const, ...settings.databases].map(
+    ([name, one]) => ({ name, storage: one, waiters: createWaiters(one, clock, onError) }),
+  );
+  const readClaims = createClaimReader(databases.map(({ name }) => name));
+  const judgeClaims = createJudge(databases, { ...settings, maxAge: settings.cookieExpiry });
+  const minter = createMinter(databases, settings, orReport);
+  const seats = createSeats(settings.maxWaiters, settings.maxWaitersPerClient);
+  const gate = createGate(settings.wakeLimit, clock);
+  const allowPrimaryRead = createAllowance(settings.primaryReadRate, clock);
   const defaultTransport = fetchTransport();
   let draining = false;
 
@@ -81,65 +98,203 @@ export function createProxy(options: ProxyOptions): Proxy {
     const path = decodePath(request.target);
     if (path === undefined)
       return refuse(request, answer(400, "Bad request: broken escape in the path"));
-    if (isPassthrough(path))
-      return toTarget({ request, kind: "passthrough" }, "passthrough pattern");
+    if (isPassthrough(path)) return onPassthrough(request);
     if (isHealthCheck(request.method, path)) return healthResponse(request);
     if (request.method === "TRACE") return refuse(request, notAllowed());
     return isWrite(request.method, path) ? write(request) : read(request);
   }
 
+  async function onPassthrough(request: IncomingRequest): Promise<ResponseMessage> {
+    const trail: Trail = { request, kind: "passthrough" };
+    return finish(trail, PASSTHROUGH, await sendOrFail(trail, PASSTHROUGH));
+  }
+
   async function read(request: IncomingRequest): Promise<ResponseMessage> {
-    const token = readToken(request.headers, settings.cookieName);
-    if (token === undefined) return toTarget({ request, kind: "read" }, "no token");
-    const position = await orReport(() => storage.position());
-    if (position !== undefined && position >= token)
-      return toTarget({ request, kind: "read", token }, "caught up");
-    if ((await primary()).at === "here")
-      return onPrimary({ request, kind: "read", token }, LOST_PAST);
+    const carried = readClaims(request.headers);
+    if (carried.isEmpty) return onTarget({ request, kind: "read", claims: carried }, "no token");
+    const { standing, claims, forged } = await judge(carried);
+    const trail: Trail = { request, kind: "read", claims, heal: forged };
+    if (standing === "caught up") {
+      return onTarget(trail, forged ? "the token is made up" : "caught up");
+    }
+    if ((await primary()).at === "here") return onLostPast({ ...trail, claims: carried });
+    return standing === "foreign" ? onForeign(trail) : onBehind(trail);
+  }
+
+  /** Serves a read whose client has seen what this node has yet to apply. */
+  async function onBehind(trail: Trail): Promise<ResponseMessage> {
+    const { request, claims = NO_CLAIMS } = trail;
+    if ((await isHopeless()) && (await mayReadThere(request)))
+      return readThere(trail, "hopelessly behind");
 
     const start = clock.now();
-    const outcome = await waiters.forPosition(token, settings.waitTimeout, request.signal);
-    const trail: Trail = { request, kind: "read", token, waited: clock.now() - start };
-    if (outcome === "reached") return toTarget(trail, "caught up after waiting");
-    if (outcome === "primary") return onPrimary(trail, LOST_PAST);
-    if (outcome === "aborted")
-      return own(trail, "client gone or shutting down", answer(503, "Shutting down", RETRY));
-    return own(trail, "still behind", answer(504, "Proxy timeout", RETRY));
+    const outcome = await waitFor(claims, request);
+    const { standing } = outcome === "reached" ? await judge(claims) : { standing: "behind" };
+    if (standing === "caught up") return onTurn({ ...trail, waited: clock.now() - start });
+    const waited: Trail = { ...trail, waited: clock.now() - start };
+    if (outcome === "primary") return onLostPast(waited);
+    if (outcome === "aborted") {
+      return own(waited, "client gone or shutting down", answer(503, "Shutting down", RETRY));
+    }
+    if (standing === "foreign") return onForeign(waited);
+    if (await mayReadThere(request)) return readThere(waited, "still behind");
+    if (isStaleAllowed(request)) return onStale(waited);
+    if (outcome === "full") {
+      return own(
+        waited,
+        "too many wait",
+        answer(503, "Proxy error: too many requests wait", RETRY),
+      );
+    }
+    return own(waited, "still behind", answer(504, "Proxy timeout", RETRY));
+  }
+
+  /**
+   * Serves a read whose client has seen another history than this node's. The primary knows which of them is lost; where
+   * it cannot be asked, this node follows it as long as it is not cut off, and so does its history.
+   */
+  async function onForeign(trail: Trail): Promise<ResponseMessage> {
+    const { request } = trail;
+    if (settings.foreignTokens === "error") return refuseToken(trail);
+    if (settings.foreignTokens === "primary") {
+      if (await mayReadThere(request)) return readThere(trail, OTHER_HISTORY);
+      if (await isCutOff()) {
+        if (isStaleAllowed(request)) return onStale(trail);
+        return own(trail, OTHER_HISTORY, answer(504, "Proxy timeout", RETRY));
+      }
+    }
+    return onTarget({ ...trail, heal: true }, OTHER_HISTORY);
+  }
+
+  /** Serves a read on the primary. Nothing is newer than what is here: what its client has seen beyond that is lost. */
+  async function onLostPast(trail: Trail): Promise<ResponseMessage> {
+    return settings.foreignTokens === "error" ? refuseToken(trail) : onPrimary(trail, LOST_PAST);
+  }
+
+  /** Serves a read that has waited, when its turn has come. */
+  async function onTurn(trail: Trail): Promise<ResponseMessage> {
+    const leave = await gate.enter(trail.request.signal);
+    if (leave === undefined) return own(trail, "client gone", answer(503, "Shutting down", RETRY));
+    try {
+      return await onTarget(trail, "caught up after waiting");
+    } finally {
+      leave();
+    }
+  }
+
+  /** Serves a read from a past that its client has left behind, where that is allowed; no token says otherwise. */
+  async function onStale(trail: Trail): Promise<ResponseMessage> {
+    const stale = "still behind, and the path may be stale";
+    return finish(trail, stale, await sendOrFail(trail, stale));
   }
 
   async function write(request: IncomingRequest): Promise<ResponseMessage> {
     const start = clock.now();
-    let at = await primary();
-    if (at.at === "unknown" && settings.primaryRedirectTimeout > 0) {
-      await waiters.forPrimary(settings.primaryRedirectTimeout, request.signal);
-      at = await primary();
-    }
-    const trail: Trail = { request, kind: "write", waited: clock.now() - start };
+    const at = await knownPrimary(request);
+    const claims = readClaims(request.headers);
+    const trail: Trail = { request, kind: "write", claims, waited: clock.now() - start };
     if (at.at === "here") return onPrimary(trail, "primary");
-    if (at.at === "unknown") {
-      return own(
-        trail,
-        "no primary known",
-        answer(503, "Proxy error: no primary available", RETRY),
-      );
+    if (at.at === "elsewhere") {
+      note(trail, "replay", `the primary is ${at.hostname}`);
+      return replay(at.hostname);
     }
-    note(trail, "replay", `the primary is ${at.hostname}`);
-    return replay(at.hostname);
+    return own(trail, "no primary known", answer(503, "Proxy error: no primary available", RETRY));
   }
 
-  /**
-   * Runs a request here because this is the primary, and mints. Nothing is newer than what is here: a token from ahead
-   * is of a lost past, and gets replaced.
-   */
+  /** Returns the primary, if need be after a wait for one. */
+  async function knownPrimary(request: IncomingRequest): Promise<Primary> {
+    const at = await primary();
+    if (at.at !== "unknown" || settings.primaryRedirectTimeout <= 0) return at;
+    const leave = seats.take(clientOf(request, settings.isTrusted, settings.clientHeader));
+    if (leave === undefined) return at;
+    await databases[0]?.waiters.forPrimary(settings.primaryRedirectTimeout, request.signal);
+    leave();
+    return primary();
+  }
+
+  /** Runs a request here because this is the primary, and mints. */
   async function onPrimary(trail: Trail, reason: string): Promise<ResponseMessage> {
     const { request } = trail;
     const response = await send(trail, reason, async () => (await primary()).at === "here");
-    if (response !== undefined) return mint(response, request);
+    if (response !== undefined) return finish(trail, reason, await mint(trail, response));
     // The primary moved while the target did not listen. Nothing was sent: the request finds its way anew.
     return trail.kind === "write" ? write(request) : read(request);
   }
 
-  async function toTarget(trail: Trail, reason: string): Promise<ResponseMessage> {
+  /** Runs a read here, and mints what its client sees now. The app may still say that it belongs to the primary. */
+  async function onTarget(trail: Trail, reason: string): Promise<ResponseMessage> {
+    const response = await sendOrFail(trail, reason);
+    if (appWord(response) === "primary" && (await primary()).at !== "here") {
+      return goToPrimary(trail.request, response);
+    }
+    return finish(trail, reason, await mint(trail, response));
+  }
+
+  /** Takes a read to the primary because the app found that it must write. Nobody sees the answer that said so. */
+  async function goToPrimary(
+    request: IncomingRequest,
+    response: ResponseMessage,
+  ): Promise<ResponseMessage> {
+    await dispose(response);
+    if (request.body === null) return write(request);
+    // Its body is used up here; who replays it has it still.
+    const at = await primary();
+    if (at.at === "elsewhere") return replay(at.hostname);
+    return answer(503, "Proxy error: no primary available", RETRY);
+  }
+
+  /** Takes a read to the primary because this node cannot serve it. */
+  async function readThere(trail: Trail, reason: string): Promise<ResponseMessage> {
+    const at = await primary();
+    if (at.at !== "elsewhere") return own(trail, reason, answer(504, "Proxy timeout", RETRY));
+    note(trail, "replay", `${reason}: read from the primary ${at.hostname}`);
+    return replay(at.hostname);
+  }
+
+  /** Tells whether a read may go to the primary, and counts it if so. */
+  async function mayReadThere(request: IncomingRequest): Promise<boolean> {
+    const { primaryReads } = settings;
+    if (primaryReads === "never") return false;
+    if (primaryReads === "auto" && !cameThroughFly(request.headers)) return false;
+    // Who was taken here and finds no primary must not be sent in a circle.
+    if (wasReplayed(request.headers) || !isReplayable(request)) return false;
+    return (await primary()).at === "elsewhere" && allowPrimaryRead();
+  }
+
+  /** Waits until every database has what the claims ask for. */
+  async function waitFor(claims: Claims, request: IncomingRequest): Promise<WaitOutcome | "full"> {
+    const leave = seats.take(clientOf(request, settings.isTrusted, settings.clientHeader));
+    if (leave === undefined) return "full";
+    try {
+      const waits = databases.flatMap(({ waiters }, index) => {
+        const claim = claims.claims[index];
+        if (claim === undefined) return [];
+        return [waiters.forPosition(claim.position, settings.waitTimeout, request.signal)];
+      });
+      const outcomes = await Promise.all(waits);
+      return outcomes.find((outcome) => outcome !== "reached") ?? "reached";
+    } finally {
+      leave();
+    }
+  }
+
+  async function judge(claims: Claims): Promise<Verdict> {
+    const verdict = await orReport(() => judgeClaims(claims));
+    return verdict ?? { standing: "behind", claims, forged: false };
+  }
+
+  /** Tells whether this node is so far behind that a wait would be in vain. */
+  async function isHopeless(): Promise<boolean> {
+    const lag = await orReport(() => storage.lag?.());
+    return settings.maxLag > 0 && lag !== undefined && lag > settings.maxLag;
+  }
+
+  /** Tells whether this node may follow another history than the primary's. */
+  async function isCutOff(): Promise<boolean> {
+    return (await primary()).at === "unknown" || isHopeless();
+  }
+
+  async function sendOrFail(trail: Trail, reason: string): Promise<ResponseMessage> {
     const response = await send(trail, reason, () => Promise.resolve(true));
     return response ?? answer(502, UNAVAILABLE);
   }
@@ -158,19 +313,39 @@ export function createProxy(options: ProxyOptions): Proxy {
     return sendHeld(upstream, transport, settings.targetConnectTimeout, clock, stillHolds);
   }
 
-  /** Puts this node's position on a response. It is read as late as can be, so that it covers what the app has done. */
+  /** Tells a client that its token does not count here, and takes the token away. */
+  function refuseToken(trail: Trail): ResponseMessage {
+    const text = "The token is of a history that was lost; it is taken back";
+    const { request, claims = NO_CLAIMS } = trail;
+    return own(trail, OTHER_HISTORY, minter.withdraw(answer(412, text, RETRY), request, claims));
+  }
+
+  /** Puts tokens on the target's response to a read or a write. */
   async function mint(
+    { request, kind, claims = NO_CLAIMS, heal = false }: Trail,
     response: ResponseMessage,
-    request: IncomingRequest,
   ): Promise<ResponseMessage> {
-    if (response.status === 101 || isShareable(request.method, response.headers)) return response;
-    const position = await orReport(() => storage.commit?.() ?? storage.position());
-    if (position === undefined) return response;
-    return withToken(response, request.method, position, clock.date?.() ?? clock.now(), {
-      name: settings.cookieName,
-      expiry: settings.cookieExpiry,
-      secure: settings.secureCookie === "auto" ? cameSecurely(request) : settings.secureCookie,
-    });
+    const wrote =
+      appWord(response) === "wrote" || (kind === "write" && appWord(response) !== "unchanged");
+    const mayLower = async (): Promise<boolean> => heal || (await primary()).at === "here";
+    return minter.mint(response, { request, claims, wrote, mayLower });
+  }
+
+  /** Takes the app's word to the proxy off a response, and says what the proxy did where that is wanted. */
+  function finish(trail: Trail, reason: string, response: ResponseMessage): ResponseMessage {
+    const { request, waited } = trail;
+    const hasWord = firstValue(response.headers, APP_WORD) !== undefined;
+    const isCors = firstValue(request.headers, "origin") !== undefined;
+    if (!hasWord && !isCors && !settings.serverTiming) return response;
+    const headers = filterLines(response.headers, (name) => name !== APP_WORD);
+    if (isCors) allowTokenHeader(request.headers, headers);
+    if (settings.serverTiming) headers.push("Server-Timing", timing(reason, waited));
+    return { ...response, headers, source: undefined };
+  }
+
+  function isStaleAllowed(request: IncomingRequest): boolean {
+    const path = decodePath(request.target) ?? "";
+    return matches(settings.stale, path) && matches(settings.stale, resolvePath(path));
   }
 
   /** A pattern lets a request pass only when the path matches in each way a server may read it. */
@@ -224,15 +399,14 @@ export function createProxy(options: ProxyOptions): Proxy {
     if (message === undefined) throw new TypeError(`Cannot probe target: "${path}" is no path`);
     const transport = settings.transport ?? defaultTransport;
     const response = await transport(toUpstream(message, settings.origin, settings.isTrusted));
-    if (response.body !== null && !(response.body instanceof Uint8Array)) {
-      await response.body[Symbol.asyncIterator]().return?.();
-    }
+    await dispose(response);
     return response.status;
   }
 
   function own(trail: Trail, reason: string, response: ResponseMessage): ResponseMessage {
     note(trail, "answer", reason);
-    return trail.request.method === "HEAD" ? { ...response, body: null } : response;
+    const finished = finish(trail, reason, response);
+    return trail.request.method === "HEAD" ? { ...finished, body: null } : finished;
   }
 
   function refuse(request: IncomingRequest, response: ResponseMessage): ResponseMessage {
@@ -240,14 +414,14 @@ export function createProxy(options: ProxyOptions): Proxy {
   }
 
   function note(trail: Trail, outcome: Decision["outcome"], reason: string): void {
-    const { request, kind, token, waited } = trail;
+    const { request, kind, claims, waited } = trail;
     settings.onDecision?.({
       method: request.method,
       target: request.target,
       kind,
       outcome,
       reason,
-      token,
+      token: claims?.claims.find((claim) => claim !== undefined)?.position,
       waited,
     });
   }
@@ -278,7 +452,9 @@ export function createProxy(options: ProxyOptions): Proxy {
     drain: () => {
       draining = true;
     },
-    close: () => waiters.close(),
+    close: () => {
+      for (const { waiters } of databases) waiters.close();
+    },
   };
 }
 
@@ -292,8 +468,19 @@ function notAllowed(): ResponseMessage {
   return answer(405, "Method not allowed", ["Allow", ALLOWED]);
 }
 
+/** The field in which the app speaks to the proxy: `wrote`, `unchanged` or `primary`. It never leaves. */
+const APP_WORD = "txid-app";
+
+function appWord(response: ResponseMessage): string | undefined {
+  return firstValue(response.headers, APP_WORD)?.toLowerCase();
+}
+
+const PASSTHROUGH = "passthrough pattern";
+
 /** Why the primary runs a read whose token is ahead of it. */
 const LOST_PAST = "primary, and the token is of a lost past";
+
+const OTHER_HISTORY = "the token is of another history";
 
 /** What a client is told of a target that does not answer. */
 const UNAVAILABLE = "Proxy error: target unavailable";
@@ -315,6 +502,23 @@ function fromApp(response: Response): ResponseMessage {
   const headers = endToEnd(message.headers);
   const isWhole = response.status === 101 || headers.length === message.headers.length;
   return isWhole ? message : { ...message, headers, source: undefined };
+}
+
+/** Lets go of a response that nobody will read, so that its source stops. */
+async function dispose({ body, tunnel }: ResponseMessage): Promise<void> {
+  tunnel?.destroy();
+  if (body === null || body instanceof Uint8Array) return;
+  try {
+    await body[Symbol.asyncIterator]().return?.();
+  } catch {
+    // Nobody is left to whom it would matter.
+  }
+}
+
+/** Says what the proxy did, and for how long the request waited, in milliseconds (https://www.w3.org/TR/server-timing/). */
+function timing(reason: string, waited: number | undefined): string {
+  const duration = waited === undefined ? "" : `;dur=${Math.round(waited * 10) / 10}`;
+  return `txid;desc="${reason}"${duration}`;
 }
 
 function matches(patterns: readonly Pattern[], path: string): boolean {

@@ -33,10 +33,11 @@ export interface Storage {
   /** Returns a position that covers every write answered before this call. Left out: `position()`. */
   commit?(): MaybePromise<Position | undefined>;
   /**
-   * Resolves to true once this node has applied `target`, or to false when it gives up; for engines that wait by
-   * themselves. Left out: the proxy compares `position()` while somebody waits.
+   * Returns what tells this node's history at `position` from every other history that has used the position, such as
+   * LiteFS's checksum: a word of up to 64 letters, digits, `_`, `.`, `~` or `-`; undefined: not known (any more). After
+   * a failover that loses transactions, and in a node that is cut off, positions are used twice. Left out: they never are.
    */
-  reach?(target: Position, signal: AbortSignal): Promise<boolean>;
+  historyAt?(position: Position): MaybePromise<string | undefined>;
   /**
    * Calls `changed` whenever the position or the primary may have moved, until the returned function is called.
    * Left out: the proxy polls while somebody waits.

@@ -1,17 +1,43 @@
-import { allValues } from "./headers.ts";
-import type { HeaderLines } from "./message.ts";
 import type { Position } from "./storage.ts";
 
-/** The name of LiteFS's cookie. */
-export const COOKIE_NAME = "__txid";
+/**
+ * A position as a client carries it. On the wire it is LiteFS's way to write one, `TXID` or `TXID/CHECKSUM`, and up to
+ * four fields more: `POSITION/HISTORY/CLUSTER/ISSUED/KEY/SIGNATURE`.
+ */
+export interface Token {
+  /** The position. */
+  readonly position: Position;
+  /** What tells the history that the position belongs to from others that use the same number. */
+  readonly history: string | undefined;
+  /** The cluster that minted the token. */
+  readonly cluster: string | undefined;
+  /** Who vouches for it, in a token that is signed. */
+  readonly proof: Proof | undefined;
+}
+
+/** The signed part of a token. */
+export interface Proof {
+  /** When the token was minted, in seconds since the Unix epoch. */
+  readonly issued: number;
+  /** The id of the key. */
+  readonly key: string;
+  /** The signature in base64url, without padding. */
+  readonly signature: string;
+}
+
+/** The names and marks that a token may hold: they pass through cookies and header lists as they are. */
+export const TOKEN_WORD: RegExp = /^[\w.~-]{1,64}$/;
+
+/** The longest text that can be a token, in characters. */
+const LONGEST = 300;
 
 /**
- * Reads a token as LiteFS does: exactly 16 hexadecimal digits of either case, not all of them zero.
+ * Reads a position as LiteFS does: exactly 16 hexadecimal digits of either case, not all of them zero.
  *
  * @param text The value as the client sent it.
- * @returns The position in lower case, or undefined when the text is no token.
+ * @returns The position in lower case, or undefined when the text is none.
  */
-export function parseToken(text: string): Position | undefined {
+export function parsePosition(text: string): Position | undefined {
   if (text.length !== 16) return undefined;
   let zero = true;
   for (let index = 0; index < 16; index++) {
@@ -24,28 +50,47 @@ export function parseToken(text: string): Position | undefined {
 }
 
 /**
- * Returns the greatest token among a request's cookies called `name`. What is not a token does not count.
+ * Reads a token.
  *
- * @param headers The request's header section.
- * @param name The cookie's name.
+ * @param text The value as the client sent it.
+ * @returns The token, or undefined when the text is none.
  */
-export function readToken(headers: HeaderLines, name: string): Position | undefined {
-  let greatest: Position | undefined;
-  for (const line of allValues(headers, "cookie")) {
-    if (!line.includes(name)) continue;
-    for (const pair of line.split(";")) {
-      const equals = pair.indexOf("=");
-      if (equals === -1 || pair.slice(0, equals).trim() !== name) continue;
-      const token = parseToken(unquote(pair.slice(equals + 1).trimEnd()));
-      if (token !== undefined && (greatest === undefined || token > greatest)) greatest = token;
-    }
+export function parseToken(text: string): Token | undefined {
+  if (text.length === 16) {
+    const position = parsePosition(text);
+    return position === undefined ? undefined : bare(position);
   }
-  return greatest;
+  if (text.length > LONGEST) return undefined;
+  const fields = text.split("/");
+  const [first = "", history = "", cluster = "", issued = "", key = "", signature = ""] = fields;
+  const position = parsePosition(first);
+  if (position === undefined || !isWordOrEmpty(history) || !isWordOrEmpty(cluster))
+    return undefined;
+  const token = { ...bare(position), history: history || undefined, cluster: cluster || undefined };
+  if (fields.length <= 3) return token;
+  const isSigned =
+    fields.length === 6 &&
+    /^\d{1,12}$/.test(issued) &&
+    TOKEN_WORD.test(key) &&
+    /^[\w-]{43}$/.test(signature);
+  return isSigned ? { ...token, proof: { issued: Number(issued), key, signature } } : undefined;
 }
 
-/** Takes off the double quotes that may stand around a cookie's value (RFC 6265 section 4.1.1). */
-function unquote(value: string): string {
-  return value.length > 1 && value.startsWith('"') && value.endsWith('"')
-    ? value.slice(1, -1)
-    : value;
+/** Makes the token that says no more than LiteFS's. */
+export function bare(position: Position): Token {
+  return { position, history: undefined, cluster: undefined, proof: undefined };
+}
+
+/** Writes a token. */
+export function formatToken({ position, history, cluster, proof }: Token): string {
+  if (proof !== undefined) {
+    const { issued, key, signature } = proof;
+    return [position, history ?? "", cluster ?? "", issued, key, signature].join("/");
+  }
+  if (cluster !== undefined) return [position, history ?? "", cluster].join("/");
+  return history === undefined ? position : `${position}/${history}`;
+}
+
+function isWordOrEmpty(text: string): boolean {
+  return text === "" || TOKEN_WORD.test(text);
 }

@@ -102,3 +102,15 @@ function parseGroups(text: string): number[] | undefined {
   }
   return bytes;
 }
+
+/**
+ * Returns the network that one client can take its addresses from: an IPv4 address itself, of an IPv6 address the first
+ * 64 bits (RFC 4291 section 2.5.4).
+ *
+ * @param address The address; what is none is returned as it is.
+ */
+export function clientNetwork(address: string): string {
+  const bytes = parseAddress(address);
+  if (bytes === undefined) return address;
+  return bytes.slice(0, bytes.length === 16 ? 8 : 4).join(".");
+}

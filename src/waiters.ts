@@ -35,6 +35,8 @@ interface Waiter {
   /** The position waited for; undefined when the wait is for a primary. */
   readonly target: Position | undefined;
   readonly deadline: number;
+  /** When it came, in order of arrival. */
+  readonly turn: number;
   done: boolean;
   settle(outcome: WaitOutcome): void;
 }
@@ -57,6 +59,7 @@ export function createWaiters(
   const byDeadline = createHeap<Waiter>((a, b) => a.deadline < b.deadline);
   const forRole = new Set<Waiter>();
   let waiting = 0;
+  let turns = 0;
   let closed = false;
   let timer: unknown;
   let timerAt = Infinity;
@@ -76,6 +79,7 @@ export function createWaiters(
       const waiter: Waiter = {
         target,
         deadline: clock.now() + timeout,
+        turn: turns++,
         done: false,
         settle: (outcome) => {
           signal.removeEventListener("abort", abort);
@@ -169,12 +173,16 @@ export function createWaiters(
     schedule();
   }
 
+  /** Ends all waits whose position is reached, in the order in which they began. */
   function wake(position: Position): void {
+    const woken: Waiter[] = [];
     for (let waiter = byPosition.peek(); waiter !== undefined; waiter = byPosition.peek()) {
-      if (!waiter.done && (waiter.target ?? "") > position) return;
+      if (!waiter.done && (waiter.target ?? "") > position) break;
       byPosition.pop();
-      finish(waiter, "reached");
+      woken.push(waiter);
     }
+    woken.sort((a, b) => a.turn - b.turn);
+    for (const waiter of woken) finish(waiter, "reached");
   }
 
   function tell(primary: Primary): void {
