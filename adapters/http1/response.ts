@@ -1,0 +1,137 @@
+import { Buffer } from "node:buffer";
+import type { HeaderLines, ResponseMessage } from "../../src/index.ts";
+import type { RequestHead } from "./parse.ts";
+import { type BodyFraming, declaredLength, inChunks, letGo, spellHead } from "./write.ts";
+
+/** A response as it goes out. */
+export interface FramedResponse {
+  /** The head in latin-1. */
+  readonly head: string;
+  /** What goes out with the head: the whole body when it is at hand, else nothing. */
+  readonly whole: Uint8Array | undefined;
+  /** The body when it is still to come. */
+  readonly stream: AsyncIterable<Uint8Array> | undefined;
+  /** How the stream goes out. */
+  readonly framing: BodyFraming;
+  /** Whether the connection ends with the response. */
+  readonly close: boolean;
+}
+
+/**
+ * Decides how a response goes out (RFC 9112 section 6).
+ *
+ * @param request The head of the request that it answers.
+ * @param response The response; not 101.
+ * @param mustClose Whether the connection is to end with it in any case.
+ * @throws {TypeError} When it cannot go out so that it is read as it is meant.
+ */
+export function frameResponse(
+  request: RequestHead,
+  response: ResponseMessage,
+  mustClose: boolean,
+): FramedResponse {
+  const { status, body, headers, trailers } = response;
+  const bodiless = request.method === "HEAD" || status === 204 || status === 304 || status < 200;
+  const stream = bodiless || body === null || body instanceof Uint8Array ? undefined : body;
+  const known = !bodiless && body instanceof Uint8Array ? body : undefined;
+  const declared = declaredLength(headers);
+  if (
+    !bodiless &&
+    stream === undefined &&
+    (declared ?? known?.length ?? 0) !== (known?.length ?? 0)
+  )
+    throw new TypeError("Cannot answer: the body misses its length");
+  // What came in chunks goes out in chunks, whether or not all of it was at hand at once.
+  const isChunks = stream !== undefined || (known !== undefined && trailers !== undefined);
+  const chunked = isChunks && declared === undefined && request.minor === 1;
+  const untilClose = stream !== undefined && declared === undefined && request.minor === 0;
+  const close = mustClose || untilClose;
+
+  let framing = "";
+  if (chunked) framing += "Transfer-Encoding: chunked\r\n";
+  else if (!bodiless && !untilClose && declared === undefined)
+    framing += `Content-Length: ${known?.length ?? 0}\r\n`;
+  if (!hasDate(headers)) framing += `Date: ${dateNow()}\r\n`;
+  if (close) framing += "Connection: close\r\n";
+  else if (request.minor === 0) framing += "Connection: keep-alive\r\n";
+  return {
+    head: spellHead(statusLine(response), headers, framing),
+    whole: chunked && known !== undefined ? inChunks(known, trailers) : known,
+    stream,
+    framing: { length: declared, chunked },
+    close,
+  };
+}
+
+/**
+ * Spells the head that switches protocols.
+ *
+ * @param response The response with status 101.
+ */
+export function switchingHead(response: ResponseMessage): string {
+  return spellHead(statusLine(response), response.headers, "");
+}
+
+/**
+ * Spells an informational head.
+ *
+ * @param status The status code.
+ * @param headers The header section.
+ */
+export function informationalHead(status: number, headers: HeaderLines): string {
+  return spellHead(`HTTP/1.1 ${status} `, headers, "");
+}
+
+/**
+ * Makes a response of a short text.
+ *
+ * @param status The status code.
+ * @param text What it says, in ASCII, without a line end.
+ */
+export function plain(status: number, text: string): ResponseMessage {
+  const body = Buffer.from(`${text}\n`, "latin1");
+  return {
+    status,
+    statusText: "",
+    headers: ["Content-Type", "text/plain; charset=utf-8", "Content-Length", String(body.length)],
+    body,
+  };
+}
+
+/**
+ * Lets go of a response that nobody reads any more, so that its source stops.
+ *
+ * @param response The response.
+ */
+export function dispose(response: ResponseMessage): void {
+  response.tunnel?.destroy();
+  if (response.body === null || response.body instanceof Uint8Array) return;
+  try {
+    letGo(response.body[Symbol.asyncIterator]());
+  } catch {
+    // A stream that somebody else reads is somebody else's to end.
+  }
+}
+
+function statusLine(response: ResponseMessage): string {
+  return `HTTP/1.1 ${response.status} ${response.statusText}`;
+}
+
+function hasDate(headers: HeaderLines): boolean {
+  for (let index = 0; index < headers.length; index += 2) {
+    if (headers[index]?.length === 4 && headers[index]?.toLowerCase() === "date") return true;
+  }
+  return false;
+}
+
+let dateSecond = 0;
+let dateText = "";
+
+/** The time as `Date` says it (RFC 9110 section 5.6.7), spelled once a second. */
+function dateNow(): string {
+  const now = Date.now();
+  if (now - dateSecond < 1000) return dateText;
+  dateSecond = now - (now % 1000);
+  dateText = new Date(now).toUTCString();
+  return dateText;
+}

@@ -1,0 +1,344 @@
+import { Buffer } from "node:buffer";
+import type { Socket } from "node:net";
+import {
+  type ResponseMessage,
+  TransportError,
+  type TransportFailure,
+  type UpstreamRequest,
+} from "../../src/index.ts";
+import { type BodyDecoder, createBodyDecoder } from "./body.ts";
+import { type Channel, createChannel } from "./channel.ts";
+import { createInbox, type Inbox } from "./inbox.ts";
+import type { Limits } from "./limits.ts";
+import { parseResponseHead, ProtocolError, type ResponseHead } from "./parse.ts";
+import { expectsContinue, type FramedRequest, frameRequest } from "./request.ts";
+import { createTunnel } from "./tunnel.ts";
+import { letGo, writeBody, writeHead } from "./write.ts";
+
+/** How a connection behaves, and who hears of it. */
+export interface UpstreamContext {
+  /** What a message may cost. */
+  readonly limits: Limits;
+  /** How long the upstream may take from the end of the request to the head of its answer, in milliseconds; 0 means no limit. */
+  readonly headTimeout: number;
+  /** Called when the connection can take another request. */
+  onIdle(): void;
+  /** Called when it is closed. */
+  onClose(): void;
+}
+
+/** A connection to an upstream, which carries one request at a time. */
+export interface UpstreamConnection {
+  /**
+   * Sends a request and resolves with its answer once the head is there.
+   *
+   * @throws {TransportError} When there is no answer.
+   */
+  send(request: UpstreamRequest): Promise<ResponseMessage>;
+  /** Closes the connection. */
+  destroy(): void;
+  /** Tells whether it can take a request; its end is known a moment before `onClose` is called. */
+  isOpen(): boolean;
+  /** Tells whether a byte has come in answer to the last request. */
+  hasAnswered(): boolean;
+}
+
+/** The state of a connection. What a request needs is its exchange. */
+interface Connection {
+  readonly socket: Socket;
+  readonly context: UpstreamContext;
+  /** What has come and is not read yet. */
+  readonly inbox: Inbox;
+  /** The request that is under way; undefined between requests. */
+  exchange: Exchange | undefined;
+  /** Whether a byte has come in answer to the last request. */
+  answered: boolean;
+  /** Whether the upstream has ended its side. */
+  ended: boolean;
+  /** Whether the connection has left HTTP. */
+  tunnelled: boolean;
+}
+
+/** One request and its answer. */
+interface Exchange {
+  readonly request: UpstreamRequest;
+  /** Breaks the exchange off when the request's signal aborts. */
+  readonly abort: () => void;
+  /** Hands on the answer. */
+  readonly resolve: (response: ResponseMessage) => void;
+  /** Hands on that there is none. */
+  readonly reject: (error: TransportError) => void;
+  /** The request's body on its way out, if it is a stream. */
+  source: AsyncIterator<Uint8Array> | undefined;
+  /** Whether the whole request has gone out. */
+  sent: boolean;
+  /** Tells a body that waits for 100 whether it is wanted. */
+  permit: ((wanted: boolean) => void) | undefined;
+  /** Runs while the upstream owes the head of its answer. */
+  timer: ReturnType<typeof setTimeout> | undefined;
+  /** The head of the answer, once it is there. */
+  head: ResponseHead | undefined;
+  /** Finds the rest of the answer's body. */
+  decoder: BodyDecoder | undefined;
+  /** Hands the answer's body to whoever reads it. */
+  channel: Channel | undefined;
+}
+
+/** How long a body waits for 100 before it goes out unasked (RFC 9110 section 10.1.1), in milliseconds. */
+const CONTINUE_TIMEOUT = 1000;
+
+/**
+ * Makes a connection to an upstream of a socket.
+ *
+ * @param socket The socket, connected; opened with `allowHalfOpen`.
+ * @param context How it behaves, and who hears of it.
+ */
+export function createUpstreamConnection(
+  socket: Socket,
+  context: UpstreamContext,
+): UpstreamConnection {
+  const connection: Connection = {
+    socket,
+    context,
+    inbox: createInbox(context.limits),
+    exchange: undefined,
+    answered: false,
+    ended: false,
+    tunnelled: false,
+  };
+  socket.on("data", (bytes: Buffer) => {
+    if (connection.tunnelled) return;
+    try {
+      receive(connection, bytes);
+    } catch (error) {
+      const message = error instanceof ProtocolError ? error.message : "Malformed answer";
+      fail(connection, "malformed", message, error);
+    }
+  });
+  socket.on("end", () => endSide(connection));
+  socket.on("error", (error) => fail(connection, "reset", "Connection broke", error));
+  socket.on("close", () => {
+    // A connection that was reset ends no body, whatever the runtime tells before.
+    fail(connection, "reset", "Connection closed");
+    context.onClose();
+  });
+  return {
+    send: (request) => exchangeWith(connection, request),
+    destroy: () => socket.destroy(),
+    isOpen: () => !socket.destroyed && !connection.ended,
+    hasAnswered: () => connection.answered,
+  };
+}
+
+/** Begins an exchange. */
+function exchangeWith(connection: Connection, request: UpstreamRequest): Promise<ResponseMessage> {
+  return new Promise((resolve, reject) => {
+    const exchange: Exchange = {
+      request,
+      abort: () => fail(connection, "aborted", "Request aborted"),
+      resolve,
+      reject,
+      source: undefined,
+      sent: false,
+      permit: undefined,
+      timer: undefined,
+      head: undefined,
+      decoder: undefined,
+      channel: undefined,
+    };
+    connection.exchange = exchange;
+    connection.answered = false;
+    if (request.signal.aborted) {
+      exchange.abort();
+      return;
+    }
+    request.signal.addEventListener("abort", exchange.abort);
+    void sendRequest(connection, exchange).catch((error: unknown) => {
+      if (connection.exchange === exchange)
+        fail(connection, "request", "Request body failed", error);
+    });
+  });
+}
+
+async function sendRequest(connection: Connection, exchange: Exchange): Promise<void> {
+  const { socket } = connection;
+  const { request } = exchange;
+  const framed = frameRequest(request);
+  writeHead(socket, framed.head, framed.whole);
+  if (framed.stream !== undefined) {
+    if (expectsContinue(request.headers) && !(await permission(exchange))) return;
+    if (!(await sendBody(connection, exchange, framed, framed.stream))) return;
+  }
+  exchange.sent = true;
+  startTimer(connection, exchange);
+}
+
+/** Sends the body and returns whether all of it was wanted. */
+async function sendBody(
+  connection: Connection,
+  exchange: Exchange,
+  { framing }: FramedRequest,
+  stream: AsyncIterable<Uint8Array>,
+): Promise<boolean> {
+  const stopped = (): boolean => connection.exchange !== exchange;
+  exchange.source = stream[Symbol.asyncIterator]();
+  const { trailers } = exchange.request;
+  if (await writeBody(connection.socket, exchange.source, framing, trailers, stopped)) return true;
+  if (!stopped()) throw new TypeError("Cannot send request: the body misses its length");
+  return false;
+}
+
+/** Waits for 100, for the final answer, or for a second (RFC 9110 section 10.1.1). */
+function permission(exchange: Exchange): Promise<boolean> {
+  return new Promise((resolve) => {
+    const wait = setTimeout(() => resolve(true), CONTINUE_TIMEOUT);
+    exchange.permit = (wanted) => {
+      clearTimeout(wait);
+      resolve(wanted);
+    };
+  });
+}
+
+function startTimer(connection: Connection, exchange: Exchange): void {
+  const { headTimeout } = connection.context;
+  if (headTimeout === 0 || connection.exchange !== exchange || exchange.head !== undefined) return;
+  exchange.timer = setTimeout(() => fail(connection, "timeout", "No answer in time"), headTimeout);
+}
+
+function receive(connection: Connection, bytes: Buffer): void {
+  const { inbox, exchange } = connection;
+  if (exchange === undefined) {
+    // Nobody has asked for anything: whatever this is, the next request must not take it for its answer.
+    connection.socket.destroy();
+    return;
+  }
+  connection.answered = true;
+  if (exchange.decoder !== undefined) {
+    takeBody(connection, exchange, exchange.decoder, bytes);
+    return;
+  }
+  inbox.add(bytes);
+  while (connection.exchange === exchange && exchange.head === undefined) {
+    const text = inbox.takeHead();
+    if (text === undefined) return;
+    const head = parseResponseHead(text, exchange.request.method, connection.context.limits);
+    if (head.status === 101) takeTunnel(connection, exchange, head);
+    else if (head.status < 200) takeInformation(exchange, head);
+    else takeHead(connection, exchange, head);
+  }
+}
+
+function takeInformation(exchange: Exchange, { status, headers }: ResponseHead): void {
+  if (status === 100) exchange.permit?.(true);
+  exchange.request.inform?.(status, headers);
+}
+
+/** Takes a final head, and hands it on with what has come of its body. */
+function takeHead(connection: Connection, exchange: Exchange, head: ResponseHead): void {
+  const { inbox, context } = connection;
+  const { status, statusText, headers, framing } = head;
+  exchange.head = head;
+  clearTimeout(exchange.timer);
+  exchange.permit?.(false);
+  const rest = inbox.takeAll();
+  if (framing.kind === "none") {
+    finish(connection, exchange, rest.length === 0);
+    exchange.resolve({ status, statusText, headers, body: null });
+    return;
+  }
+  const decoder = createBodyDecoder(framing, context.limits);
+  const pieces: Buffer[] = [];
+  const used = rest.length > 0 ? decoder.decode(rest, (piece) => pieces.push(piece)) : 0;
+  const trailers = framing.kind === "chunked" ? () => decoder.trailers() : undefined;
+  if (decoder.isDone()) {
+    finish(connection, exchange, used === rest.length);
+    const [only] = pieces;
+    const body = pieces.length === 1 && only !== undefined ? only : Buffer.concat(pieces);
+    exchange.resolve({ status, statusText, headers, body, trailers });
+    return;
+  }
+  const channel = createChannel(
+    connection.socket,
+    () => {},
+    () => fail(connection, "aborted", "Reader left"),
+  );
+  exchange.decoder = decoder;
+  exchange.channel = channel;
+  for (const piece of pieces) channel.push(piece);
+  exchange.resolve({ status, statusText, headers, body: channel.body, trailers });
+}
+
+function takeTunnel(connection: Connection, exchange: Exchange, head: ResponseHead): void {
+  const { socket, inbox } = connection;
+  if (!exchange.request.upgrade) throw new ProtocolError(502, "Unasked upgrade");
+  release(connection, exchange);
+  connection.tunnelled = true;
+  const { status, statusText, headers } = head;
+  const tunnel = createTunnel(socket, inbox.takeAll());
+  exchange.resolve({ status, statusText, headers, body: null, tunnel });
+}
+
+function takeBody(
+  connection: Connection,
+  exchange: Exchange,
+  decoder: BodyDecoder,
+  bytes: Buffer,
+): void {
+  const used = decoder.decode(bytes, (piece) => exchange.channel?.push(piece));
+  if (!decoder.isDone()) return;
+  finish(connection, exchange, used === bytes.length);
+  exchange.channel?.end();
+}
+
+/** Ends an exchange: the connection is free again, or closed when anything speaks against another request on it. */
+function finish(connection: Connection, exchange: Exchange, clean: boolean): void {
+  const { socket, context } = connection;
+  release(connection, exchange);
+  if (clean && exchange.sent && exchange.head?.keepAlive === true && !socket.destroyed)
+    context.onIdle();
+  else socket.destroy();
+  // The answer is whole, and whoever gave it reads no more.
+  if (!exchange.sent && exchange.source !== undefined) letGo(exchange.source);
+}
+
+function endSide(connection: Connection): void {
+  const { exchange, socket } = connection;
+  connection.ended = true;
+  if (connection.tunnelled) return;
+  if (exchange === undefined) {
+    socket.destroy();
+    return;
+  }
+  if (exchange.decoder?.mayEnd() !== true) {
+    fail(connection, "reset", "Connection ended early");
+    return;
+  }
+  finish(connection, exchange, false);
+  exchange.channel?.end();
+}
+
+/** Breaks off what is under way, and the connection with it. */
+function fail(
+  connection: Connection,
+  failure: TransportFailure,
+  message: string,
+  cause?: unknown,
+): void {
+  if (connection.tunnelled) return;
+  const { exchange, socket } = connection;
+  socket.destroy();
+  if (exchange === undefined) return;
+  release(connection, exchange);
+  exchange.permit?.(false);
+  if (exchange.source !== undefined) letGo(exchange.source);
+  const error = new TransportError(failure, message, { cause });
+  if (exchange.channel !== undefined) exchange.channel.fail(error);
+  else exchange.reject(error);
+}
+
+/** Parts an exchange from its connection: whatever comes now is not for it. */
+function release(connection: Connection, exchange: Exchange): void {
+  connection.exchange = undefined;
+  clearTimeout(exchange.timer);
+  exchange.request.signal.removeEventListener("abort", exchange.abort);
+}
