@@ -17,6 +17,7 @@ import type { Clock } from "../src/clock.ts";
 import type { MaybePromise, Position, Primary, Storage } from "../src/storage.ts";
 import { steadyClock } from "./litefs/clock.ts";
 import { createEventStream } from "./litefs/events.ts";
+import { createHistory } from "./litefs/history.ts";
 import { createPositionFile } from "./litefs/position.ts";
 import { createRoleFiles } from "./litefs/role.ts";
 import { createWatch } from "./litefs/watch.ts";
@@ -62,6 +63,11 @@ export interface LiteFSStorage extends Storage {
    * @throws {Error} When LiteFS does not answer or its answer is not a position, or after `close()`.
    */
   position(): Position | undefined;
+  /**
+   * Returns the checksum of the database after a transaction, as far as this node has seen it happen: it follows the
+   * events, and without them it knows the positions that were asked for.
+   */
+  historyAt(position: Position): string | undefined;
   /** Returns where writes run now. Only the first call and calls without the API can return a promise. */
   primary(): MaybePromise<Primary>;
   /**
@@ -106,7 +112,8 @@ export function litefs(options: LiteFSOptions): LiteFSStorage {
   const url = eventsUrl(options.api ?? "http://127.0.0.1:20202");
   const request = options.fetch ?? fetch;
 
-  const file = createPositionFile(join(dir, `${db}-pos`), clock);
+  const history = createHistory();
+  const file = createPositionFile(join(dir, `${db}-pos`), clock, history);
   const roleFiles = createRoleFiles(dir, clock, onError);
   const watch = createWatch(
     clock,
@@ -134,8 +141,9 @@ export function litefs(options: LiteFSOptions): LiteFSStorage {
         watch.fire();
         watch.hurry();
       },
-      transaction: (database, txid) => {
+      transaction: (database, txid, checksum) => {
         if (database !== db) return;
+        if (txid !== undefined && checksum !== undefined) history.passed(txid, checksum);
         // The file may be past the event, but it may also be a file that is no longer there.
         seenPosition = peek();
         if (seenPosition !== txid) file.doubt();
@@ -193,6 +201,7 @@ export function litefs(options: LiteFSOptions): LiteFSStorage {
 
   return {
     position: file.read,
+    historyAt: history.checksum,
     primary,
     subscribe: (changed) => {
       if (closed) return () => {};

@@ -43,6 +43,8 @@ export interface MemoryStorage extends Storage {
   primary(): Primary;
   /** Returns the lag that was set last, in milliseconds. */
   lag(): number | undefined;
+  /** Returns the history that was set last, whatever the position. */
+  historyAt(position: Position): string | undefined;
   /** Calls `changed` in each call that sets the position or the role, after it is set. */
   subscribe(changed: () => void): () => void;
   /** Removes the subscribers; the state can still be read and set. */
@@ -59,6 +61,8 @@ export interface MemoryStorage extends Storage {
    * @throws {TypeError} When it is not 16 lower-case hexadecimal digits.
    */
   setPosition(position: Position | undefined): void;
+  /** Sets what tells this history from others; undefined: nothing does. */
+  setHistory(history: string | undefined): void;
   /** Sets where writes run. */
   setPrimary(primary: Primary): void;
   /** Sets the lag in milliseconds. */
@@ -79,6 +83,7 @@ export function memory(options: MemoryOptions = {}): MemoryStorage {
   let position = "position" in options ? checked(options.position) : START;
   let primary: Primary = options.primary ?? { at: "here" };
   let lag = "lag" in options ? options.lag : 0;
+  let history: string | undefined;
 
   function fire(): void {
     // A copy, for a subscriber that subscribes anew when it is called would be called for ever.
@@ -96,6 +101,7 @@ export function memory(options: MemoryOptions = {}): MemoryStorage {
     position: () => position,
     primary: () => primary,
     lag: () => lag,
+    historyAt: () => history,
     subscribe: (changed) => {
       // An object of its own, so that the same function can subscribe twice.
       const subscriber = { changed };
@@ -113,6 +119,9 @@ export function memory(options: MemoryOptions = {}): MemoryStorage {
       return next;
     },
     setPosition,
+    setHistory: (next) => {
+      history = next;
+    },
     setPrimary: (next) => {
       primary = next;
       fire();

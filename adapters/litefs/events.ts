@@ -18,8 +18,8 @@ export interface EventStream {
 export interface EventListener {
   /** Gets the role, when it is told first and whenever it may have changed. */
   role(primary: Primary): void;
-  /** Gets each transaction of each database, and the position after it when it is told. */
-  transaction(database: string, position: Position | undefined): void;
+  /** Gets each transaction of each database, and the position and the checksum after it when they are told. */
+  transaction(database: string, position: Position | undefined, checksum: string | undefined): void;
   /** Is called when a stream that was up is down; the role is the last one. */
   down(primary: Primary): void;
   /** Gets the reason why the stream is down, once until it is up. */
@@ -33,6 +33,7 @@ type Event =
       readonly type: "transaction";
       readonly database: string;
       readonly position: Position | undefined;
+      readonly checksum: string | undefined;
     }
   | undefined;
 
@@ -121,7 +122,7 @@ export function createEventStream(
   function tell(event: Event, up: () => void): void {
     if (event === undefined) return;
     if (event.type === "transaction") {
-      listener.transaction(event.database, event.position);
+      listener.transaction(event.database, event.position, event.checksum);
       return;
     }
     if (role === undefined) {
@@ -209,11 +210,12 @@ function parseEvent(line: string): Event {
     return { type: "role", primary: parseRole(data) };
   if (type !== "tx") return undefined;
   if (typeof db !== "string") throw new Error("a transaction has no database");
-  const txid = isRecord(data) ? data["txID"] : undefined;
+  const { txID: txid, postApplyChecksum: checksum } = isRecord(data) ? data : {};
   return {
     type: "transaction",
     database: db,
     position: typeof txid === "string" ? txid : undefined,
+    checksum: typeof checksum === "string" ? checksum : undefined,
   };
 }
 

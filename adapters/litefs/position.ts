@@ -2,6 +2,7 @@ import { Buffer } from "node:buffer";
 import { closeSync, fstatSync, openSync, readSync, statSync } from "node:fs";
 import type { Clock } from "../../src/clock.ts";
 import type { Position } from "../../src/storage.ts";
+import type { History } from "./history.ts";
 import { isMissing } from "./missing.ts";
 
 /** A `-pos` file, read through a descriptor that is held. */
@@ -28,7 +29,7 @@ interface Held {
 /** TXID, slash, checksum, line feed. */
 const SIZE = 34;
 
-const CONTENT = /^([0-9a-f]{16})\/[0-9a-f]{16}\n$/;
+const CONTENT = /^([0-9a-f]{16})\/([0-9a-f]{16})\n$/;
 
 /** How long a descriptor is trusted to belong to the path, in milliseconds. */
 const TRUST = 1000;
@@ -43,8 +44,9 @@ const TRUST_IN_DOUBT = 20;
  *
  * @param path The file.
  * @param clock The time.
+ * @param history Learns each position with its checksum.
  */
-export function createPositionFile(path: string, clock: Clock): PositionFile {
+export function createPositionFile(path: string, clock: Clock, history: History): PositionFile {
   const buffer = Buffer.alloc(SIZE);
   let held: Held | undefined;
   let checkedAt = 0;
@@ -88,14 +90,15 @@ export function createPositionFile(path: string, clock: Clock): PositionFile {
     const size = readSync(file.descriptor, buffer, 0, SIZE, 0);
     const text = buffer.toString("latin1", 0, size);
     if (text === content) return position;
-    const txid = CONTENT.exec(text)?.[1];
-    if (txid === undefined) {
+    const [, txid, checksum] = CONTENT.exec(text) ?? [];
+    if (txid === undefined || checksum === undefined) {
       throw new Error(
         `expected 16 hexadecimal digits, a slash, 16 digits and a line feed, received ${JSON.stringify(text)}`,
       );
     }
     content = text;
     position = txid;
+    history.at(txid, checksum);
     return txid;
   }
 
