@@ -14,6 +14,9 @@ export interface Gate {
 /** How long a place is held at most, in milliseconds: a few slow requests must not hold up all others. */
 const LONGEST = 1000;
 
+/** How many places at the front of the queue may be empty before it is moved up. */
+const COMPACT = 1024;
+
 /**
  * Creates a gate.
  *
@@ -22,40 +25,48 @@ const LONGEST = 1000;
  */
 export function createGate(limit: number, clock: Clock): Gate {
   const queue: { signal: AbortSignal; admit(leave: (() => void) | undefined): void }[] = [];
-  let inside = 0;
+  /** Who is inside, in the order in which they came in. */
+  const inside = new Set<{ readonly since: number }>();
   let head = 0;
+  let timer: unknown;
 
-  function place(): () => void {
-    let held = true;
-    inside++;
-    const leave = (): void => {
-      if (!held) return;
-      held = false;
-      inside--;
-      clock.clearTimeout(timer);
-      admitNext();
+  function enter(): () => void {
+    const place = { since: clock.now() };
+    inside.add(place);
+    return () => {
+      if (inside.delete(place)) admit();
     };
-    const timer = clock.setTimeout(leave, LONGEST);
-    return leave;
   }
 
-  function admitNext(): void {
-    while (inside < limit && head < queue.length) {
-      const next = queue[head++];
-      if (head === queue.length) {
-        queue.length = 0;
-        head = 0;
-      }
-      next?.admit(next.signal.aborted ? undefined : place());
+  /** Lets in whom there is room for, and looks again when whoever has been inside for longest is there too long. */
+  function admit(): void {
+    for (const place of inside) {
+      if (head === queue.length || clock.now() - place.since < LONGEST) break;
+      inside.delete(place);
     }
+    while (inside.size < limit && head < queue.length) {
+      const next = queue[head++];
+      next?.admit(next.signal.aborted ? undefined : enter());
+    }
+    if (head > COMPACT) head -= queue.splice(0, head).length;
+    clock.clearTimeout(timer);
+    timer = undefined;
+    const [oldest] = inside;
+    if (head < queue.length && oldest !== undefined) {
+      timer = clock.setTimeout(admit, oldest.since + LONGEST - clock.now());
+      return;
+    }
+    queue.splice(0, head);
+    head = 0;
   }
 
   return {
     enter: (signal) => {
       if (signal.aborted) return Promise.resolve(undefined);
-      if (inside < limit && head === queue.length) return Promise.resolve(place());
+      if (inside.size < limit) return Promise.resolve(enter());
       return new Promise((resolve) => {
         queue.push({ signal, admit: resolve });
+        if (timer === undefined) admit();
       });
     },
   };

@@ -26,7 +26,7 @@ export type Standing =
 export interface Verdict {
   readonly standing: Standing;
   /** The claims that count: without tokens that nobody of the cluster can have minted. */
-  readonly claims: Claims;
+  readonly believed: Claims;
   /** Whether there were such tokens. */
   readonly forged: boolean;
 }
@@ -74,9 +74,9 @@ export function createJudge(
       forged ||= found.forged;
       believed.push(claimOf(found.tokens));
     }
-    if (!forged) return { standing, claims, forged };
+    if (!forged) return { standing, believed: claims, forged };
     const isEmpty = believed.every((claim) => claim === undefined);
-    return { standing, claims: { ...claims, claims: believed, isEmpty }, forged };
+    return { standing, believed: { ...claims, claims: believed, isEmpty }, forged };
   };
 
   async function judgeOne(

@@ -63,7 +63,7 @@ export function createMinter(
           database: databases[index]?.name ?? "",
           token: one.token,
           written: wrote || reset,
-          seen: reset || (wrote ? isMore && reads !== "off" : seen),
+          seen: reads !== "off" && (reset || (wrote ? isMore : seen)),
         },
       ];
     });

@@ -110,27 +110,25 @@ export function createProxy(options: ProxyOptions): Proxy {
   }
 
   async function read(request: IncomingRequest): Promise<ResponseMessage> {
-    const carried = readClaims(request.headers);
-    if (carried.isEmpty) return onTarget({ request, kind: "read", claims: carried }, "no token");
-    const { standing, claims, forged } = await judge(carried);
+    const claims = readClaims(request.headers);
+    if (claims.isEmpty) return onTarget({ request, kind: "read", claims }, "no token");
+    const { standing, believed, forged } = await judge(claims);
     const trail: Trail = { request, kind: "read", claims, heal: forged };
-    if (standing === "caught up") {
-      return onTarget(trail, forged ? "the token is made up" : "caught up");
-    }
-    if ((await primary()).at === "here") return onLostPast({ ...trail, claims: carried });
-    return standing === "foreign" ? onForeign(trail) : onBehind(trail);
+    if (standing === "caught up") return onTarget(trail, forged ? MADE_UP : "caught up");
+    if ((await primary()).at === "here") return onLostPast(trail);
+    return standing === "foreign" ? onForeign(trail) : onBehind(trail, believed);
   }
 
   /** Serves a read whose client has seen what this node has yet to apply. */
-  async function onBehind(trail: Trail): Promise<ResponseMessage> {
-    const { request, claims = NO_CLAIMS } = trail;
+  async function onBehind(trail: Trail, believed: Claims): Promise<ResponseMessage> {
+    const { request, claims = believed } = trail;
     if ((await isHopeless()) && (await mayReadThere(request)))
       return readThere(trail, "hopelessly behind");
 
     const start = clock.now();
-    const outcome = await waitFor(claims, request);
+    const outcome = await waitFor(believed, request);
     const { standing } = outcome === "reached" ? await judge(claims) : { standing: "behind" };
-    if (standing === "caught up") return onTurn({ ...trail, waited: clock.now() - start });
+    if (standing === "caught up") return onTurn(trail, start);
     const waited: Trail = { ...trail, waited: clock.now() - start };
     if (outcome === "primary") return onLostPast(waited);
     if (outcome === "aborted") {
@@ -140,11 +138,8 @@ export function createProxy(options: ProxyOptions): Proxy {
     if (await mayReadThere(request)) return readThere(waited, "still behind");
     if (isStaleAllowed(request)) return onStale(waited);
     if (outcome === "full") {
-      return own(
-        waited,
-        "too many wait",
-        answer(503, "Proxy error: too many requests wait", RETRY),
-      );
+      const full = answer(503, "Proxy error: too many requests wait", RETRY);
+      return own(waited, "too many wait", full);
     }
     return own(waited, "still behind", answer(504, "Proxy timeout", RETRY));
   }
@@ -171,12 +166,13 @@ export function createProxy(options: ProxyOptions): Proxy {
     return settings.foreignTokens === "error" ? refuseToken(trail) : onPrimary(trail, LOST_PAST);
   }
 
-  /** Serves a read that has waited, when its turn has come. */
-  async function onTurn(trail: Trail): Promise<ResponseMessage> {
+  /** Serves a read that has waited since `start`, when its turn has come. */
+  async function onTurn(trail: Trail, start: number): Promise<ResponseMessage> {
     const leave = await gate.enter(trail.request.signal);
-    if (leave === undefined) return own(trail, "client gone", answer(503, "Shutting down", RETRY));
+    const waited: Trail = { ...trail, waited: clock.now() - start };
+    if (leave === undefined) return own(waited, "client gone", answer(503, "Shutting down", RETRY));
     try {
-      return await onTarget(trail, "caught up after waiting");
+      return await onTarget(waited, "caught up after waiting");
     } finally {
       leave();
     }
@@ -280,7 +276,7 @@ export function createProxy(options: ProxyOptions): Proxy {
 
   async function judge(claims: Claims): Promise<Verdict> {
     const verdict = await orReport(() => judgeClaims(claims));
-    return verdict ?? { standing: "behind", claims, forged: false };
+    return verdict ?? { standing: "behind", believed: claims, forged: false };
   }
 
   /** Tells whether this node is so far behind that a wait would be in vain. */
@@ -479,6 +475,8 @@ const PASSTHROUGH = "passthrough pattern";
 
 /** Why the primary runs a read whose token is ahead of it. */
 const LOST_PAST = "primary, and the token is of a lost past";
+
+const MADE_UP = "the token is made up";
 
 const OTHER_HISTORY = "the token is of another history";
 

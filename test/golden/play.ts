@@ -97,6 +97,9 @@ export async function play(record: GoldenRecord): Promise<Played> {
     alwaysForward: config.alwaysForward,
     maxLag: milliseconds(config.maxLag),
     primaryRedirectTimeout: milliseconds(config.primaryRedirectTimeout),
+    // LiteFS remembers writes alone, and believes any token.
+    reads: "off",
+    plausibleGap: 0,
     clock,
   });
   const server = await serve(proxy, { port: 0, hostname: "127.0.0.1" });
