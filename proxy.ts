@@ -13,8 +13,16 @@ import { createProxy } from "./src/index.ts";
 
 const code = await run(async (settings, log) => {
   const onError = log.error;
-  const storage = litefs({ ...settings.storage, onError });
-  const proxy = createProxy({ ...settings.proxy, storage, onError, onDecision: log.decision });
+  const { databases, ...place } = settings.storage;
+  const storage = litefs({ ...place, onError });
+  const others = databases.map((db) => [db, litefs({ ...place, db, onError })] as const);
+  const proxy = createProxy({
+    ...settings.proxy,
+    storage,
+    databases: Object.fromEntries(others),
+    onError,
+    onDecision: log.decision,
+  });
   const server = await serve(proxy, { ...settings.server, onError });
   const stopWatching = watchState(storage, log);
   return {
@@ -25,6 +33,7 @@ const code = await run(async (settings, log) => {
       stopWatching();
       proxy.close();
       storage.close();
+      for (const [, other] of others) other.close();
     },
   };
 });

@@ -1,3 +1,4 @@
+import type { ProxyOptions, SigningOptions } from "../../src/index.ts";
 import { formatAddress, reaches } from "./address.ts";
 import { at, ConfigError } from "./error.ts";
 import { expandEnvironment } from "./expand.ts";
@@ -13,37 +14,15 @@ export interface Settings {
     readonly dir: string;
     /** The name of the database. */
     readonly db: string;
+    /** The names of the app's further databases. */
+    readonly databases: readonly string[];
     /** The origin of LiteFS's API, or false. */
     readonly api: string | false;
   };
-  /** The options of `createProxy()`, but for the storage and the callbacks. */
-  readonly proxy: {
+  /** The options of `createProxy()`, but for the storages and the callbacks. */
+  readonly proxy: Omit<ProxyOptions, "target" | "storage" | "databases"> & {
     /** The app's origin. */
     readonly target: string;
-    /** Globs of paths that go to the app as they are. */
-    readonly passthrough: readonly string[];
-    /** Globs of paths whose GET and HEAD requests run on the primary. */
-    readonly alwaysForward: readonly string[];
-    /** How far a healthy node may be behind the primary; 0 or less: any lag is fine. */
-    readonly maxLag: number;
-    /** How long a read waits for the position of its token. */
-    readonly waitTimeout: number;
-    /** How long a write waits while no primary is known. */
-    readonly primaryRedirectTimeout: number;
-    /** How long a request is held while the app does not listen. */
-    readonly targetConnectTimeout: number;
-    /** How long a browser keeps the token. */
-    readonly cookieExpiry: number;
-    /** Whether the token's cookie is for https only. */
-    readonly secureCookie: "auto" | boolean;
-    /** The path that tells whether this node is healthy. */
-    readonly healthPath: string;
-    /** Whether the health answer tells role, position and lag. */
-    readonly healthDetail: boolean;
-    /** A path of the app that a healthy node answers; undefined: the app is not asked. */
-    readonly healthTarget: string | undefined;
-    /** Addresses and networks of proxies whose forwarding headers are believed. */
-    readonly trustedProxies: readonly string[];
   };
   /** The options of `serve()`, but for the callbacks. */
   readonly server: {
@@ -123,8 +102,10 @@ export function configure(
   const given: Partial<Values> = { ...read?.values, ...flags.values };
   const dir = given.dir || read?.fuseDir || "/litefs";
   const api = given.api ?? apiOf(sources);
+  const isOnFly = lookup("FLY_APP_NAME") !== undefined;
+  const clientHeader = given["client-header"] || (isOnFly ? "Fly-Client-IP" : "");
   return {
-    settings: settingsOf(given, dir, api, sources),
+    settings: settingsOf({ ...given, "client-header": clientHeader }, dir, api, sources),
     shown: show({ ...given, dir, api }, sources),
   };
 }
@@ -152,13 +133,26 @@ function settingsOf(
   // As in Go's http.Server: 0 takes the read timeout, and a negative one is none.
   const orRead = (value: number): number => Math.max(value === 0 ? readTimeout : value, 0);
   return {
-    storage: { dir, db, api },
+    storage: { dir, db, api, databases: get("databases") },
     proxy: {
       target,
       passthrough: get("passthrough"),
       alwaysForward: get("always-forward"),
       maxLag: get("max-lag"),
       waitTimeout: get("wait-timeout"),
+      reads: get("reads"),
+      signing: signing(get("signing-keys")),
+      cluster: get("cluster") || undefined,
+      foreignTokens: get("foreign-tokens"),
+      primaryReads: get("primary-reads"),
+      primaryReadRate: get("primary-read-rate"),
+      stale: get("stale"),
+      maxWaiters: get("max-waiters"),
+      maxWaitersPerClient: get("max-waiters-per-client"),
+      clientHeader: get("client-header") || undefined,
+      wakeLimit: get("wake-limit"),
+      plausibleGap: get("plausible-gap"),
+      serverTiming: get("server-timing"),
       primaryRedirectTimeout: Math.max(get("primary-redirect-timeout"), 0),
       targetConnectTimeout: get("target-connect-timeout"),
       cookieExpiry: get("cookie-expiry"),
@@ -180,6 +174,16 @@ function settingsOf(
     },
     drain: { delay: get("drain-delay"), timeout: get("drain-timeout") },
     log: { format: get("log"), debug: get("debug") },
+  };
+}
+
+function signing(keys: readonly string[]): SigningOptions | undefined {
+  if (keys.length === 0) return undefined;
+  return {
+    keys: keys.map((key) => {
+      const colon = key.indexOf(":");
+      return { id: key.slice(0, colon), secret: key.slice(colon + 1) };
+    }),
   };
 }
 

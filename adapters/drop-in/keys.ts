@@ -1,7 +1,8 @@
+import { TOKEN_WORD } from "../../src/token.ts";
 import { compileTrust, PRIVATE_NETWORKS } from "../../src/trust.ts";
 import { type Address, formatAddress, parseAddress, parseOrigin } from "./address.ts";
 import { ConfigError } from "./error.ts";
-import { boolean, booleanFrom, duration, type Key, list, word } from "./kinds.ts";
+import { boolean, booleanFrom, count, duration, type Key, list, word } from "./kinds.ts";
 
 /** The value of each key, of LiteFS's `proxy:` section first and then of ours; durations are milliseconds. */
 export interface Values {
@@ -35,6 +36,34 @@ export interface Values {
   api: string | false | undefined;
   /** How long a read waits for the position of its token. */
   "wait-timeout": number;
+  /** Which reads put a token on their answer. */
+  reads: "session" | "all" | "off";
+  /** Further databases of the app. */
+  databases: readonly string[];
+  /** Keys that sign the tokens, each as `id:secret`. */
+  "signing-keys": readonly string[];
+  /** The name of the cluster, which its tokens carry; empty: none. */
+  cluster: string;
+  /** What becomes of a read whose token is of another cluster or of a lost history. */
+  "foreign-tokens": "primary" | "ignore" | "error";
+  /** Whether a read that this node cannot serve in time goes to the primary. */
+  "primary-reads": "auto" | "always" | "never";
+  /** How many reads a second this node sends to the primary at most. */
+  "primary-read-rate": number;
+  /** Globs of paths that may be answered by a node that is behind. */
+  stale: readonly string[];
+  /** How many requests may wait at once. */
+  "max-waiters": number;
+  /** How many of them may be of one client. */
+  "max-waiters-per-client": number;
+  /** The header field in which a trusted proxy names the client; empty: `X-Forwarded-For`. */
+  "client-header": string;
+  /** How many reads that have waited are sent to the app at once. */
+  "wake-limit": number;
+  /** How many transactions a token that is not signed may be ahead; 0: any number. */
+  "plausible-gap": number;
+  /** Whether answers tell in `Server-Timing` what the proxy did. */
+  "server-timing": boolean;
   /** How long a request is held while the app does not listen. */
   "target-connect-timeout": number;
   /** How long the app may take to begin its answer; 0: any time. */
@@ -124,6 +153,60 @@ export const keys: { readonly [Name in keyof Values]: Key<Values[Name]> } = {
     show: (value) => (typeof value === "string" ? JSON.stringify(value) : "false"),
   }),
   "wait-timeout": duration("5s", "How long a read waits for what its client has seen"),
+  reads: word<Values["reads"]>({
+    fallback: "session",
+    sign: "session|all|off",
+    help: "Which reads are remembered: those of clients that carry a token, all, or none as with LiteFS",
+    canBeOff: true,
+    parse: (text) =>
+      isOff(text) ? "off" : oneOf<Values["reads"]>(["session", "all", "off"], text),
+  }),
+  databases: list(
+    [],
+    "NAME",
+    "Further databases of the app, each with tokens of its own",
+    parseWord,
+  ),
+  "signing-keys": {
+    ...list([], "ID:SECRET", "Keys that sign the tokens: the first one signs", parseKey),
+    show: (value) => `[${value.map((key) => `"${key.slice(0, key.indexOf(":"))}:…"`).join(", ")}]`,
+  },
+  cluster: word({
+    fallback: "",
+    sign: "NAME",
+    help: "Name of the cluster, which its tokens carry",
+    standard: "none",
+    parse: (text) => (text === "" ? "" : parseWord(text)),
+  }),
+  "foreign-tokens": word<Values["foreign-tokens"]>({
+    fallback: "primary",
+    sign: "primary|ignore|error",
+    help: "What becomes of a read whose token is of another cluster or a lost history",
+    parse: (text) => oneOf(["primary", "ignore", "error"], text),
+  }),
+  "primary-reads": word<Values["primary-reads"]>({
+    fallback: "auto",
+    sign: "auto|always|never",
+    help: "Whether a read that cannot be served here in time goes to the primary; auto: if it came through Fly Proxy",
+    parse: (text) => oneOf(["auto", "always", "never"], text),
+  }),
+  "primary-read-rate": count(100, "How many reads a second go there at most"),
+  stale: list([], "GLOB", "Paths that may be answered here although the node is behind"),
+  "max-waiters": count(10_000, "How many requests may wait at once"),
+  "max-waiters-per-client": count(100, "How many of them may be of one client"),
+  "client-header": word({
+    fallback: "",
+    sign: "FIELD",
+    help: "Header in which a trusted proxy names the client",
+    standard: "Fly-Client-IP on Fly.io, else X-Forwarded-For",
+    parse: parseField,
+  }),
+  "wake-limit": count(64, "How many reads that have waited go to the app at once", 1),
+  "plausible-gap": count(
+    2 ** 32,
+    "How many transactions a token that is not signed may be ahead; 0: any number",
+  ),
+  "server-timing": boolean("Tell in Server-Timing what the proxy did"),
   "target-connect-timeout": duration(
     "30s",
     "How long a request is held while the app does not listen",
@@ -260,6 +343,29 @@ function parseDatabase(text: string): string {
   const name = text.split("/").at(-1) ?? "";
   const mend = /^\.*$/.test(name) ? 'write one such as "my.db"' : `write "${name}"`;
   throw new ConfigError(`"${text}" is not a plain name, ${mend}`);
+}
+
+function parseWord(text: string): string {
+  if (TOKEN_WORD.test(text)) return text;
+  throw new ConfigError(
+    `${JSON.stringify(text)} is no word of up to 64 letters, digits, "_", ".", "~" or "-"`,
+  );
+}
+
+/** Reads a key; what is wrong with it is said without its secret. */
+function parseKey(text: string): string {
+  const colon = text.indexOf(":");
+  if (colon === -1) throw new ConfigError('a key has no colon, write one such as "k1:SECRET"');
+  const id = parseWord(text.slice(0, colon));
+  if (text.length - colon - 1 >= 16) return text;
+  throw new ConfigError(`the secret of "${id}" is too short, write 16 characters or more`);
+}
+
+function parseField(text: string): string {
+  if (text === "" || /^[\w-]+$/.test(text)) return text;
+  throw new ConfigError(
+    `${JSON.stringify(text)} is no header field, write one such as "X-Real-IP"`,
+  );
 }
 
 function parsePath(text: string): string {

@@ -190,6 +190,29 @@ export function boolean(help: string): Key<boolean> {
 }
 
 /**
+ * Makes a key that holds a whole number.
+ *
+ * @param fallback The default.
+ * @param help What the key does.
+ * @param least The least fit number.
+ */
+export function count(fallback: number, help: string, least = 0): Key<number> {
+  return word({
+    fallback,
+    sign: "NUMBER",
+    help,
+    parse: (text) => {
+      const value = Number(text);
+      if (/^\d{1,15}$/.test(text) && value >= least) return value;
+      throw new ConfigError(
+        `${JSON.stringify(text)} is no number of ${least} or more, write one such as ${fallback}`,
+      );
+    },
+    show: String,
+  });
+}
+
+/**
  * Makes a key that holds a list of words.
  *
  * @param fallback The default.
