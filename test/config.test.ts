@@ -23,13 +23,26 @@ function refuses(text: string | undefined, message: string, argv: readonly strin
 }
 
 const defaults = {
-  storage: { dir: "/litefs", db: "my.db", api: "http://127.0.0.1:20202" },
+  storage: { dir: "/litefs", db: "my.db", api: "http://127.0.0.1:20202", databases: [] },
   proxy: {
     target: "http://localhost:8081",
     passthrough: [],
     alwaysForward: [],
     maxLag: 10_000,
     waitTimeout: 5000,
+    reads: "session",
+    signing: undefined,
+    cluster: undefined,
+    foreignTokens: "primary",
+    primaryReads: "auto",
+    primaryReadRate: 100,
+    stale: [],
+    maxWaiters: 10_000,
+    maxWaitersPerClient: 100,
+    clientHeader: undefined,
+    wakeLimit: 64,
+    plausibleGap: 2 ** 32,
+    serverTiming: false,
     primaryRedirectTimeout: 5000,
     targetConnectTimeout: 30_000,
     cookieExpiry: 300_000,
@@ -112,6 +125,7 @@ describe("configure()", () => {
       dir: "/data/litefs",
       db: "my.db",
       api: "http://127.0.0.1:20299",
+      databases: [],
     });
     assert.deepEqual(settings.proxy.passthrough, ["/debug/*", "*.png"]);
   });
@@ -131,6 +145,20 @@ describe("configure()", () => {
   dir: mount
   api: http://litefs:1234/
   wait-timeout: 500ms
+  reads: off
+  databases: [users.db, log]
+  signing-keys: ["k2:0123456789abcdef", "k1:fedcba:9876543210"]
+  cluster: prod
+  foreign-tokens: error
+  primary-reads: always
+  primary-read-rate: 7
+  stale: ["/feed/*"]
+  max-waiters: 20
+  max-waiters-per-client: 2
+  client-header: X-Real-IP
+  wake-limit: 1
+  plausible-gap: 0
+  server-timing: true
   target-connect-timeout: 0s
   cookie-expiry: 1h
   secure-cookie: true
@@ -144,13 +172,36 @@ describe("configure()", () => {
   server: native
 `);
     assert.deepEqual(settings, {
-      storage: { dir: "mount", db: "my.db", api: "http://litefs:1234" },
+      storage: {
+        dir: "mount",
+        db: "my.db",
+        api: "http://litefs:1234",
+        databases: ["users.db", "log"],
+      },
       proxy: {
         target: "http://localhost:8081",
         passthrough: ["*.png"],
         alwaysForward: ["/api/auth/*"],
         maxLag: 0,
         waitTimeout: 500,
+        reads: "off",
+        signing: {
+          keys: [
+            { id: "k2", secret: "0123456789abcdef" },
+            { id: "k1", secret: "fedcba:9876543210" },
+          ],
+        },
+        cluster: "prod",
+        foreignTokens: "error",
+        primaryReads: "always",
+        primaryReadRate: 7,
+        stale: ["/feed/*"],
+        maxWaiters: 20,
+        maxWaitersPerClient: 2,
+        clientHeader: "X-Real-IP",
+        wakeLimit: 1,
+        plausibleGap: 0,
+        serverTiming: true,
         primaryRedirectTimeout: 60_000,
         targetConnectTimeout: 0,
         cookieExpiry: 3_600_000,
@@ -187,14 +238,14 @@ describe("configure()", () => {
     ]);
     assert.deepEqual(settings.proxy.passthrough, ["/c"]);
     assert.equal(settings.proxy.maxLag, 2000);
-    assert.deepEqual(settings.storage, { dir: "/elsewhere", db: "my.db", api: false });
+    assert.deepEqual(settings.storage, { ...defaults.storage, dir: "/elsewhere", api: false });
   });
 
   it("prefers a key of ours to LiteFS's section", () => {
     const { storage } = read(
       `${base}  dir: /a\n  api: false\nfuse: {dir: /b}\nhttp: {addr: ":1"}\n`,
     ).settings;
-    assert.deepEqual(storage, { dir: "/a", db: "my.db", api: false });
+    assert.deepEqual(storage, { ...defaults.storage, dir: "/a", api: false });
   });
 
   it("keeps the defaults where nothing follows the colon", () => {
@@ -302,6 +353,31 @@ describe("configure(): YAML as strict as LiteFS", () => {
     [
       "  debug: a: b",
       "5: the file is not YAML: Nested mappings are not allowed in compact mappings, write the value in quotes",
+    ],
+    [
+      "  reads: always",
+      '5: proxy.reads: "always" is not known here, write "session" or "all" or "off"',
+    ],
+    [
+      "  max-waiters: -1",
+      '5: proxy.max-waiters: "-1" is no number of 0 or more, write one such as 10000',
+    ],
+    ["  wake-limit: 0", '5: proxy.wake-limit: "0" is no number of 1 or more, write one such as 64'],
+    [
+      "  databases: [a b]",
+      '5: proxy.databases: "a b" is no word of up to 64 letters, digits, "_", ".", "~" or "-"',
+    ],
+    [
+      "  signing-keys: [k1]",
+      '5: proxy.signing-keys: a key has no colon, write one such as "k1:SECRET"',
+    ],
+    [
+      '  signing-keys: ["k1:hush"]',
+      '5: proxy.signing-keys: the secret of "k1" is too short, write 16 characters or more',
+    ],
+    [
+      "  client-header: X Real",
+      '5: proxy.client-header: "X Real" is no header field, write one such as "X-Real-IP"',
     ],
     ["  <<: 5", '5: proxy: a merge ("<<") takes a section, write keys below it'],
     ["  <<: {nope: 1}", "5: proxy.nope: unknown key, remove it or see --help"],
