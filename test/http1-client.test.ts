@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import type { Buffer } from "node:buffer";
 import { afterEach, describe, it } from "node:test";
 import {
   createHttp1Client,
@@ -47,6 +48,54 @@ describe("createHttp1Client()", () => {
     const client = create({ headTimeout: 20 });
     await assert.rejects(client(get(origin.origin)), fails("timeout"));
     await origin.peers[0]?.over();
+  });
+
+  it("gives up on an upstream that stops taking the body", { timeout: 20_000 }, async () => {
+    const origin = await start((peer) => void peer.socket.once("data", () => peer.socket.pause()));
+    const client = create({ headTimeout: 50 });
+    async function* endless(): AsyncGenerator<Uint8Array> {
+      for (;;) yield new Uint8Array(65_536);
+    }
+    for (const body of [endless(), new Uint8Array(64 * 1024 * 1024)]) {
+      const request = { ...get(origin.origin), method: "POST", body };
+      await assert.rejects(client(request), fails("timeout"));
+    }
+  });
+
+  it("does not count the time of a body that is slow to come", async () => {
+    const origin = await start((peer) => {
+      void peer.until("0\r\n\r\n").then(() => peer.send("HTTP/1.1 204 No Content\r\n\r\n"));
+    });
+    const client = create({ headTimeout: 200 });
+    async function* slow(): AsyncGenerator<Uint8Array> {
+      yield new Uint8Array(2);
+      await new Promise((resolve) => setTimeout(resolve, 500));
+      yield new Uint8Array(2);
+    }
+    const response = await client({ ...get(origin.origin), method: "POST", body: slow() });
+    assert.equal(response.status, 204);
+  });
+
+  it("gives an upstream that takes the body slowly its time", { timeout: 20_000 }, async () => {
+    const rounds = 8;
+    const origin = await start(({ socket, send }) => {
+      let taken = 0;
+      let rests = 0;
+      socket.removeAllListeners("data");
+      socket.on("data", (bytes: Buffer) => {
+        taken += bytes.length;
+        if (taken < (rests + 1) * 8 * 1024 * 1024 || rests === rounds) return;
+        if (++rests === rounds) send("HTTP/1.1 204 No Content\r\n\r\n");
+        socket.pause();
+        setTimeout(() => socket.resume(), 100);
+      });
+    });
+    const client = create({ headTimeout: 600 });
+    async function* large(): AsyncGenerator<Uint8Array> {
+      for (;;) yield new Uint8Array(65_536);
+    }
+    const response = await client({ ...get(origin.origin), method: "POST", body: large() });
+    assert.equal(response.status, 204);
   });
 
   it("speaks TLS to an https origin, and nothing else when that fails", async () => {

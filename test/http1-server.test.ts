@@ -9,6 +9,7 @@ import {
 } from "../adapters/http1/server.ts";
 import type { HeaderLines, IncomingRequest, ResponseMessage, Tunnel } from "../src/index.ts";
 import { dial, eventually, type Peer, pieces, readText } from "./http1-wire.ts";
+import { foreign } from "./transport-contract.ts";
 
 function answer(
   body: ResponseMessage["body"],
@@ -605,6 +606,15 @@ describe("createHttp1Server()", () => {
       () => answer(pieces("abc", "de"), { headers: ["Content-Length", "4"] }),
     ],
   ];
+  it("closes the connection without an end when the body is text, and says why", async () => {
+    const open = await start(() => answer(foreign()));
+    const peer = await open();
+    peer.send(GET);
+    const all = await peer.over();
+    assert.ok(all.endsWith("\r\n\r\n") && !all.includes("\0"), JSON.stringify(all));
+    assert.match(String(reported), /^TypeError: Cannot write body: .* string$/);
+  });
+
   for (const [what, handler] of incomplete) {
     it(`closes the connection without an end when the body ${what}`, async () => {
       const open = await start(handler);

@@ -443,6 +443,55 @@ export function transportContract(name: string, makeTransport: () => ClosableTra
       assert.equal(origin.peers.length, size);
     });
 
+    it("delivers an answer whose upstream then resets with the body unread", async () => {
+      for (let round = 0; round < 40; round++) {
+        onPeer = (peer) => {
+          peer.socket.on("data", () => {
+            if (peer.text().length < 200_000) return;
+            // Unread bytes turn the end of a connection into a reset.
+            peer.socket.removeAllListeners("data");
+            peer.socket.pause();
+            peer.socket.write("HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\n\r\nbig", () =>
+              setImmediate(() => peer.socket.destroy()),
+            );
+          });
+        };
+        async function* large(): AsyncGenerator<Uint8Array> {
+          for (let count = 0; count < 10_000; count++) yield new Uint8Array(16_384);
+        }
+        const response = await transport(request({ method: "POST", body: large() }));
+        assert.equal(response.status, 413);
+        assert.equal(await readText(response.body), "big");
+      }
+    });
+
+    it("says reset when the upstream resets with the body unread and no answer", async () => {
+      onPeer = (peer) => {
+        peer.socket.once("data", () => {
+          peer.socket.pause();
+          setImmediate(() => peer.socket.destroy());
+        });
+      };
+      async function* large(): AsyncGenerator<Uint8Array> {
+        for (let count = 0; count < 10_000; count++) yield new Uint8Array(16_384);
+      }
+      for (const body of [large(), new Uint8Array(32 * 1024 * 1024)])
+        await assert.rejects(transport(request({ method: "POST", body })), fails("reset"));
+    });
+
+    it("refuses a body whose pieces are no bytes", async () => {
+      onPeer = () => {};
+      // A foreign stream may hand on anything, whatever its type says.
+      const body = foreign();
+      await assert.rejects(transport(request({ method: "POST", body })), (error) => {
+        assert.ok(fails("request")(error) && error instanceof TransportError);
+        assert.match(String(error.cause), /TypeError: Cannot write body: .* string/);
+        return true;
+      });
+      const text = await origin.peers[0]?.over();
+      assert.ok(text?.endsWith("\r\n\r\n"), text);
+    });
+
     it("waits with the body for 100, and sends none after a final answer", async () => {
       const headers = ["Host", "a.test", "Expect", "100-continue", "Content-Length", "5"];
       onPeer = (peer) => {
@@ -810,6 +859,17 @@ export function transportContract(name: string, makeTransport: () => ClosableTra
       await reading;
     });
   });
+}
+
+/** A stream of text where bytes are due; its types know nothing of it. */
+export function foreign(): AsyncIterable<Uint8Array> {
+  const stream = new ReadableStream({
+    start: (controller) => {
+      controller.enqueue("text");
+      controller.close();
+    },
+  });
+  return stream;
 }
 
 /** Waits until a number has stopped growing. */

@@ -23,7 +23,8 @@ export interface Http1ClientOptions {
    */
   readonly connectTimeout?: number | undefined;
   /**
-   * How long the upstream may take from the end of the request to the head of its answer.
+   * How long the upstream may keep a request waiting: from the end of the request to the head of the answer, and before
+   * that while it takes nothing of the body. The time of a slow client is not counted.
    *
    * @default 0
    */

@@ -319,9 +319,15 @@ async function respond(
     if (socket.writableNeedDrain) await drained(socket);
   } else {
     exchange.source = source;
-    const stopped = (): boolean => connection.gone;
-    const { trailers } = response;
-    if (!(await writeBody(socket, source, framed.framing, trailers, stopped))) {
+    const whole = await writeBody({
+      socket,
+      source,
+      framing: framed.framing,
+      trailers: response.trailers,
+      stopped: () => connection.gone,
+      taken: () => drained(socket),
+    });
+    if (!whole) {
       // The client must see that something is missing: no last chunk, no full length, no clean end.
       socket.destroy();
       return;

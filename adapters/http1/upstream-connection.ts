@@ -9,17 +9,21 @@ import {
 import { type BodyDecoder, createBodyDecoder } from "./body.ts";
 import { type Channel, createChannel } from "./channel.ts";
 import { createInbox, type Inbox } from "./inbox.ts";
+import { hearLastWords, type LastWords } from "./last-words.ts";
 import type { Limits } from "./limits.ts";
 import { parseResponseHead, ProtocolError, type ResponseHead } from "./parse.ts";
 import { expectsContinue, type FramedRequest, frameRequest } from "./request.ts";
 import { createTunnel } from "./tunnel.ts";
-import { letGo, writeBody, writeHead } from "./write.ts";
+import { drained, letGo, writeBody, writeHead } from "./write.ts";
 
 /** How a connection behaves, and who hears of it. */
 export interface UpstreamContext {
   /** What a message may cost. */
   readonly limits: Limits;
-  /** How long the upstream may take from the end of the request to the head of its answer, in milliseconds; 0 means no limit. */
+  /**
+   * How long the upstream may take for the head of its answer while it has the whole request, or takes nothing of it, in
+   * milliseconds; 0 means no limit.
+   */
   readonly headTimeout: number;
   /** Called when the connection can take another request. */
   onIdle(): void;
@@ -57,6 +61,8 @@ interface Connection {
   ended: boolean;
   /** Whether the connection has left HTTP. */
   tunnelled: boolean;
+  /** What knows of failed writes, once a request with a body has gone out. */
+  lastWords: LastWords | undefined;
 }
 
 /** One request and its answer. */
@@ -105,6 +111,7 @@ export function createUpstreamConnection(
     answered: false,
     ended: false,
     tunnelled: false,
+    lastWords: undefined,
   };
   socket.on("data", (bytes: Buffer) => {
     if (connection.tunnelled) return;
@@ -164,7 +171,9 @@ async function sendRequest(connection: Connection, exchange: Exchange): Promise<
   const { socket } = connection;
   const { request } = exchange;
   const framed = frameRequest(request);
+  if (request.body !== null) connection.lastWords ??= hearLastWords(socket);
   writeHead(socket, framed.head, framed.whole);
+  if (framed.whole !== undefined) await taken(connection, exchange);
   if (framed.stream !== undefined) {
     if (expectsContinue(request.headers) && !(await permission(exchange))) return;
     if (!(await sendBody(connection, exchange, framed, framed.stream))) return;
@@ -182,8 +191,15 @@ async function sendBody(
 ): Promise<boolean> {
   const stopped = (): boolean => connection.exchange !== exchange;
   exchange.source = stream[Symbol.asyncIterator]();
-  const { trailers } = exchange.request;
-  if (await writeBody(connection.socket, exchange.source, framing, trailers, stopped)) return true;
+  const whole = await writeBody({
+    socket: connection.socket,
+    source: exchange.source,
+    framing,
+    trailers: exchange.request.trailers,
+    stopped,
+    taken: () => taken(connection, exchange),
+  });
+  if (whole) return true;
   if (!stopped()) throw new TypeError("Cannot send request: the body misses its length");
   return false;
 }
@@ -197,6 +213,14 @@ function permission(exchange: Exchange): Promise<boolean> {
       resolve(wanted);
     };
   });
+}
+
+/** Waits until the upstream has taken what was sent; for so long the time for its answer runs. */
+async function taken(connection: Connection, exchange: Exchange): Promise<void> {
+  if (!connection.socket.writableNeedDrain) return;
+  startTimer(connection, exchange);
+  await drained(connection.socket);
+  clearTimeout(exchange.timer);
 }
 
 function startTimer(connection: Connection, exchange: Exchange): void {
@@ -294,8 +318,8 @@ function takeBody(
 function finish(connection: Connection, exchange: Exchange, clean: boolean): void {
   const { socket, context } = connection;
   release(connection, exchange);
-  if (clean && exchange.sent && exchange.head?.keepAlive === true && !socket.destroyed)
-    context.onIdle();
+  const isUsable = !socket.destroyed && connection.lastWords?.isBroken() !== true;
+  if (clean && exchange.sent && exchange.head?.keepAlive === true && isUsable) context.onIdle();
   else socket.destroy();
   // The answer is whole, and whoever gave it reads no more.
   if (!exchange.sent && exchange.source !== undefined) letGo(exchange.source);
@@ -309,7 +333,8 @@ function endSide(connection: Connection): void {
     socket.destroy();
     return;
   }
-  if (exchange.decoder?.mayEnd() !== true) {
+  // The end that follows a reset is no end.
+  if (exchange.decoder?.mayEnd() !== true || connection.lastWords?.isBroken() === true) {
     fail(connection, "reset", "Connection ended early");
     return;
   }

@@ -105,34 +105,46 @@ export interface BodyFraming {
   readonly chunked: boolean;
 }
 
+/** A body that is to go out. */
+export interface BodyWriting {
+  /** Where to. */
+  readonly socket: Socket;
+  /** The pieces. */
+  readonly source: AsyncIterator<Uint8Array>;
+  /** How it goes out. */
+  readonly framing: BodyFraming;
+  /** Returns the trailer section once the pieces have ended. */
+  readonly trailers: (() => HeaderLines) | undefined;
+  /** Tells whether nobody wants the rest. */
+  stopped(): boolean;
+  /** Resolves when the socket takes more. */
+  taken(): Promise<void>;
+}
+
 /**
  * Writes a body piece by piece, as fast as the socket takes it. It waits for the source alone: whoever finds that nobody
  * wants the rest lets go of the source.
  *
- * @param socket Where to.
- * @param source The pieces.
- * @param framing How.
- * @param trailers Returns the trailer section once the pieces have ended.
- * @param stopped Tells whether nobody wants the rest.
+ * @param writing What, where to, and how.
  * @returns Whether the body went out whole: false when it was stopped, the socket closed, or the length was missed.
- * @throws What the source throws.
+ * @throws {TypeError} When a piece is no bytes, and what the source throws.
  */
-export async function writeBody(
-  socket: Socket,
-  source: AsyncIterator<Uint8Array>,
-  framing: BodyFraming,
-  trailers: (() => HeaderLines) | undefined,
-  stopped: () => boolean,
-): Promise<boolean> {
+export async function writeBody(writing: BodyWriting): Promise<boolean> {
+  const { socket, source, framing } = writing;
   let sent = 0;
   for (;;) {
     const next = await source.next();
-    if (stopped() || socket.destroyed) {
+    if (writing.stopped() || socket.destroyed) {
       letGo(source);
       return false;
     }
     if (next.done === true) break;
     const piece = next.value;
+    // Streams of others come through here, and a text has a length that is not its bytes'.
+    if (!(piece instanceof Uint8Array)) {
+      letGo(source);
+      throw new TypeError(`Cannot write body: a piece is no Uint8Array but ${typeof piece}`);
+    }
     if (piece.length === 0) continue;
     sent += piece.length;
     if (framing.length !== undefined && sent > framing.length) {
@@ -141,9 +153,9 @@ export async function writeBody(
     }
     if (framing.chunked) writeChunk(socket, piece);
     else socket.write(piece);
-    await drained(socket);
+    await writing.taken();
   }
-  if (framing.chunked) socket.write(spellHead("0", trailers?.() ?? [], ""), "latin1");
+  if (framing.chunked) socket.write(spellHead("0", writing.trailers?.() ?? [], ""), "latin1");
   return framing.length === undefined || sent === framing.length;
 }
 
