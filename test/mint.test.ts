@@ -82,8 +82,10 @@ describe("withTokens()", () => {
     const all = lines("POST", headers, [both]);
     assert.deepEqual(all.slice(0, headers.length), headers);
     assert.deepEqual(all.slice(headers.length), [
-      ...["Set-Cookie", `__txid=${T27}${ATTRIBUTES}`],
-      ...["Set-Cookie", `__txid_seen=${T27}/h${ATTRIBUTES}`],
+      "Set-Cookie",
+      `__txid=${T27}${ATTRIBUTES}`,
+      "Set-Cookie",
+      `__txid_seen=${T27}/h${ATTRIBUTES}`,
     ]);
   });
 
@@ -94,7 +96,8 @@ describe("withTokens()", () => {
 
   it("keeps what was written apart from what was seen", () => {
     assert.deepEqual(lines("POST", [], [{ ...both, written: false }]), [
-      ...["Set-Cookie", `__txid_seen=${T27}/h${ATTRIBUTES}`],
+      "Set-Cookie",
+      `__txid_seen=${T27}/h${ATTRIBUTES}`,
     ]);
   });
 
@@ -102,14 +105,16 @@ describe("withTokens()", () => {
     const proof = { issued: 5, key: "k", signature: "s".repeat(43) };
     const signed = { ...both, token: { ...bare(T27), proof }, seen: false };
     assert.deepEqual(lines("POST", [], [signed]), [
-      ...["Set-Cookie", `__txid=${T27}///5/k/${"s".repeat(43)}${ATTRIBUTES}`],
+      "Set-Cookie",
+      `__txid=${T27}///5/k/${"s".repeat(43)}${ATTRIBUTES}`,
     ]);
   });
 
   it("writes one header line for all databases", () => {
     const other: Minted = { database: "other", token: undefined, written: true, seen: true };
     assert.deepEqual(lines("POST", [], [both, other], { byHeader: true, reset: true }), [
-      ...["Txid", `${T27}/h;reset, other=0;reset`],
+      "Txid",
+      `${T27}/h;reset, other=0;reset`,
     ]);
   });
 
