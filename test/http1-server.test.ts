@@ -408,6 +408,32 @@ describe("createHttp1Server()", () => {
     await peer.until((all) => all.split("\r\n\r\nx").length === 3);
   });
 
+  it("keeps the connection when the rest of a small body comes after the answer", async () => {
+    const body = "x".repeat(200_000);
+    const open = await start(({ target }) => text(target));
+    const peer = await open();
+    for (let count = 1; count <= 3; count++) {
+      peer.send(`POST /${count} HTTP/1.1\r\nHost: a\r\nContent-Length: ${body.length}\r\n\r\n`);
+      await peer.until((all) => all.endsWith(`\r\n\r\n/${count}`));
+      peer.send(body.slice(0, 150_000));
+      await new Promise((resolve) => setTimeout(resolve, 5));
+      peer.send(body.slice(150_000));
+    }
+    peer.send(GET);
+    const all = await peer.until((text) => text.endsWith("\r\n\r\n/"));
+    assert.ok(!all.includes("Connection: close"), all);
+  });
+
+  it("closes when the rest of a small body was not asked for, or never comes", async () => {
+    const open = await start(() => text("x"));
+    const asking = await open();
+    asking.send(`${POST}Content-Length: 2\r\nExpect: 100-continue\r\n\r\n`);
+    assert.ok((await asking.over()).includes("Connection: close\r\n"));
+    const silent = await open();
+    silent.send(`${POST}Content-Length: 2\r\n\r\na`);
+    assert.ok((await silent.over()).endsWith("\r\n\r\nx"));
+  });
+
   it("closes right away when the client does, after the last answer", async () => {
     const open = await start(() => text("x"));
     const peer = await open();

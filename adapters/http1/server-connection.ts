@@ -63,6 +63,8 @@ type Phase =
   | "request"
   /** A request that has all come is being answered. */
   | "response"
+  /** The response is out, and what is left of a small body is taken and dropped. */
+  | "rest"
   /** The last response is going out. */
   | "closing"
   /** The last response is out, and the client's end is awaited. */
@@ -113,6 +115,9 @@ interface Exchange {
 /** How long a connection waits for the client's end once its own is out, in milliseconds (RFC 9112 section 9.6). */
 const LINGER = 2000;
 
+/** How large a body may be whose rest is taken after its answer, in bytes, as by Go's server: a new connection costs more. */
+const MAX_REST = 256 * 1024;
+
 /**
  * Serves a connection.
  *
@@ -161,6 +166,7 @@ function timeLimit({ phase, context }: Connection): number {
     case "response":
     case "closing":
       return context.writeTimeout;
+    case "rest":
     case "lingering":
       return LINGER;
     case "tunnel":
@@ -192,6 +198,7 @@ function receive(connection: Connection, bytes: Buffer): void {
   // A tunnel reads for itself, and behind the last request there is nothing to read.
   if (phase === "tunnel" || phase === "closing" || phase === "lingering") return;
   const used = takeBody(connection, bytes);
+  if (phase === "rest" && connection.decoder === undefined) rest(connection);
   if (used === bytes.length) return;
   inbox.add(used === 0 ? bytes : bytes.subarray(used));
   if (connection.phase === "idle" || connection.phase === "head") takeHead(connection);
@@ -306,9 +313,10 @@ async function respond(
 ): Promise<void> {
   const { context, socket } = connection;
   if (response.status === 101) return switchProtocols(connection, exchange, response);
-  // A request that has not all come cannot be told from the next one: its connection ends with the answer.
   const mustClose =
-    !exchange.head.keepAlive || connection.decoder !== undefined || context.isDraining();
+    !exchange.head.keepAlive ||
+    (connection.decoder !== undefined && !mayOutlastAnswer(exchange)) ||
+    context.isDraining();
   const framed = frameResponse(exchange.head, response, mustClose);
   const source = framed.stream?.[Symbol.asyncIterator]();
   exchange.answered = true;
@@ -334,6 +342,15 @@ async function respond(
     }
   }
   finish(connection, framed.close);
+}
+
+/**
+ * Tells whether the connection can go on although the request has not all come: its rest must not be taken for the next
+ * request, and a client that was not asked for it may never send it.
+ */
+function mayOutlastAnswer({ head, continued }: Exchange): boolean {
+  const { framing, expectsContinue } = head;
+  return framing.kind === "length" && framing.length <= MAX_REST && (continued || !expectsContinue);
 }
 
 /** Joins the client's connection with the upstream's (RFC 9110 section 7.8). */
@@ -366,12 +383,14 @@ function finish(connection: Connection, close: boolean): void {
     linger(connection);
     return;
   }
+  connection.channel?.fail(new Error(UNREAD));
   connection.channel = undefined;
-  enter(connection, "idle");
-  if (connection.held) {
-    connection.held = false;
-    connection.socket.resume();
-  }
+  const isRestDue = connection.decoder !== undefined;
+  if (isRestDue) enter(connection, "rest");
+  else rest(connection);
+  // Reading has paused for the body's reader, or because the client asks on and on.
+  if (isRestDue || connection.held) connection.socket.resume();
+  connection.held = false;
   if (connection.inbox.size() === 0) return;
   // The next request came with this one; a turn of the loop keeps a long row of them off the stack.
   queueMicrotask(() => {
@@ -380,12 +399,18 @@ function finish(connection: Connection, close: boolean): void {
   });
 }
 
+/** Waits for the next request; a server that closes wants none. */
+function rest(connection: Connection): void {
+  if (connection.context.isDraining()) linger(connection);
+  else enter(connection, "idle");
+}
+
 /** Ends the connection so that the answer arrives: whoever still sends would otherwise lose it to a reset. */
 function linger(connection: Connection): void {
   const { socket, inbox } = connection;
   connection.decoder = undefined;
   inbox.takeAll();
-  connection.channel?.fail(new Error("Request body was not read"));
+  connection.channel?.fail(new Error(UNREAD));
   connection.phase = "closing";
   socket.end(() => {
     if (connection.ended) socket.destroy();
@@ -473,4 +498,5 @@ const REFUSED: RequestHead = {
   expectsContinue: false,
 };
 
+const UNREAD = "Request body was not read";
 const INTERNAL_ERROR = "Internal server error";
