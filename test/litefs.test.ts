@@ -642,6 +642,7 @@ describe("litefs()", () => {
       ["a hostname and no lag at the moment", "node-b\n", "+000000000\n", NODE_B],
       ["a hostname before the first synchronisation", "node-b\n", "+2147483647\n", NODE_B],
       ["a hostname and no .lag", "node-b\n", undefined, NODE_B],
+      ["a hostname that is none", "node-b\r\nx: y", "+000000042\n", UNKNOWN],
       ["a hostname without line feed", "node-b", "+000000042\n", NODE_B],
       ["a hostname among spaces and line feeds", " \t node-b\r\n\n", "+000000042\n", NODE_B],
       ["an empty .primary", "", "+000000000\n", UNKNOWN],
@@ -753,6 +754,8 @@ describe("litefs()", () => {
       ],
       ["no hostname", { isPrimary: false }, UNKNOWN],
       ["an empty hostname", { isPrimary: false, hostname: "" }, UNKNOWN],
+      ["a hostname of two lines", { isPrimary: false, hostname: "node-b\r\nx: y" }, UNKNOWN],
+      ["a hostname with a field", { isPrimary: false, hostname: "node-b;state=x" }, UNKNOWN],
       ["a null hostname", { isPrimary: false, hostname: null }, UNKNOWN],
     ];
     for (const [name, data, expected] of roles) {
@@ -778,8 +781,8 @@ describe("litefs()", () => {
     });
 
     it("reads lines wherever they are cut", async () => {
-      const name = "nœud-β-🛰";
-      const text = `\n${init(HERE)}${tx(txid(1))}\r\n{"type":"weather","data":7}\n${primaryChange({ at: "elsewhere", hostname: name })}`;
+      const name = "node-c";
+      const text = `\n${init(HERE)}${tx(txid(1))}\r\n{"type":"weather","data":"nœud-β-🛰"}\n${primaryChange({ at: "elsewhere", hostname: name })}`;
       const bytes = new TextEncoder().encode(text);
       const cuts = fc.array(fc.nat({ max: bytes.length }), { maxLength: 40 });
       await fc.assert(

@@ -1,6 +1,7 @@
 import type { Clock } from "../../src/clock.ts";
 import type { Position, Primary } from "../../src/storage.ts";
 import { later } from "./clock.ts";
+import { primaryNamed } from "./role.ts";
 
 /** What a LiteFS node tells by itself: one long response of its API, an event a line. */
 export interface EventStream {
@@ -225,8 +226,7 @@ function parseRole(data: unknown): Primary {
   if (data["isPrimary"]) return { at: "here" };
   const hostname = data["hostname"] ?? "";
   if (typeof hostname !== "string") throw new Error("a hostname is not text");
-  const name = hostname.trim();
-  return name === "" ? { at: "unknown" } : { at: "elsewhere", hostname: name };
+  return primaryNamed(hostname.trim());
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

@@ -83,7 +83,7 @@ export function createRoleFiles(
   function look(): Primary {
     try {
       const hostname = readText(primaryPath)?.trim();
-      if (hostname !== undefined) return hostname === "" ? UNKNOWN : { at: "elsewhere", hostname };
+      if (hostname !== undefined) return primaryNamed(hostname);
       const behind = readLag();
       if (behind === undefined) throw new Error(`Cannot read role: no such file (${lagPath})`);
       failing = false;
@@ -150,6 +150,14 @@ export function createRoleFiles(
       hereAt = clock.now();
     },
   };
+}
+
+/**
+ * Returns the primary of that name. What could not stand in `fly-replay` or in a URL is the name of no node, whatever
+ * wrote it: then nobody knows the primary.
+ */
+export function primaryNamed(hostname: string): Primary {
+  return /^[\w.:[\]%-]+$/.test(hostname) ? { at: "elsewhere", hostname } : UNKNOWN;
 }
 
 // A clock that stepped back must not prolong what is kept.
