@@ -1,0 +1,194 @@
+// Holds reads behind a token on a replica, commits once, and tells what the wait cost and how fast all were answered:
+// `npm run bench:waiters [-- --place Bun] [-- --rounds 5] [-- --json]`. Beside it stand LiteFS's own figures.
+import { mkdtempSync, openSync, rmSync, writeFileSync, writeSync } from "node:fs";
+import { connect, type Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { findPlaces, type Place, startDropIn } from "../test/wire/places.ts";
+import { costOf, quantile, serveScript } from "./process.ts";
+
+/** What one number of waiting reads came to. */
+interface Result {
+  readonly place: string;
+  readonly waiting: number;
+  /** The part of a core that the proxy took while they waited, in percent. */
+  readonly core: number;
+  /** The 99th percentile of requests that did not wait, while the others did, in milliseconds. */
+  readonly bystander: number;
+  /** From the commit to the last answer, in milliseconds. */
+  readonly answered: number;
+  /** The answers with 200. */
+  readonly ok: number;
+  /** The memory of each with its connection, in KiB. */
+  readonly each: number;
+}
+
+const COUNTS = [1, 100, 1000, 10_000];
+
+/** How long reads are held, in milliseconds. */
+const HOLD = 3000;
+
+const CHECKSUM = "8000000000000000";
+
+/** What LiteFS's own proxy did with two real nodes on a machine of this kind; of 10,000 reads it lost more than half. */
+const LITEFS: readonly Result[] = [
+  { waiting: 1, core: 6.5, bystander: 12, answered: 2.4, ok: 1 },
+  { waiting: 100, core: 14, bystander: 3.3, answered: 23, ok: 100 },
+  { waiting: 1000, core: 64, bystander: 3.8, answered: 243, ok: 1000 },
+  { waiting: 10_000, core: 195, bystander: 3420, answered: Number.NaN, ok: 4450 },
+].map((one) => ({ ...one, place: "LiteFS", each: Number.NaN }));
+
+const { values } = parseArgs({
+  options: {
+    place: { type: "string" },
+    rounds: { type: "string", default: "3" },
+    json: { type: "boolean", default: false },
+  },
+});
+
+async function measure(place: Place, appPort: number, waiting: number): Promise<Result> {
+  const dir = mkdtempSync(join(tmpdir(), "waiters-"));
+  writeFileSync(join(dir, "app.db-pos"), `0000000000000001/${CHECKSUM}\n`);
+  writeFileSync(join(dir, ".primary"), "primary\n");
+  writeFileSync(join(dir, ".lag"), "+000000001\n");
+  const position = openSync(join(dir, "app.db-pos"), "r+");
+  const proxy = await startDropIn(place, dir, [
+    "--target",
+    `127.0.0.1:${appPort}`,
+    "--wait-timeout",
+    "60s",
+    "--max-waiters-per-client",
+    "20000",
+    "--idle-timeout",
+    "5m",
+  ]);
+  try {
+    await ask(await dial(proxy.port), "");
+    const bystander = await dial(proxy.port);
+    for (let count = 0; count < 2000; count++) await ask(bystander, "");
+    const before = costOf(proxy.pid);
+    const sockets: Socket[] = [];
+    while (sockets.length < waiting) {
+      const some = Math.min(500, waiting - sockets.length);
+      sockets.push(...(await Promise.all(Array.from({ length: some }, () => dial(proxy.port)))));
+    }
+    const answers = sockets.map((socket) => ask(socket, "Cookie: __txid=0000000000000002\r\n"));
+    await sleep(1000);
+
+    const held = costOf(proxy.pid);
+    const start = performance.now();
+    await sleep(HOLD);
+    const core = ((costOf(proxy.pid).cpu - held.cpu) / (performance.now() - start)) * 100;
+    const times: number[] = [];
+    while (performance.now() - start < HOLD * 2) {
+      const sent = performance.now();
+      await ask(bystander, "");
+      times.push(performance.now() - sent);
+      await sleep(2);
+    }
+    const committed = performance.now();
+    writeSync(position, `0000000000000002/${CHECKSUM}\n`, 0);
+    const statuses = await Promise.all(answers);
+    const answered = performance.now() - committed;
+    for (const socket of sockets) socket.destroy();
+    return {
+      place: place.name,
+      waiting,
+      core,
+      bystander: quantile(times, 0.99),
+      answered,
+      ok: statuses.filter((status) => status === 200).length,
+      each: (held.rss - before.rss) / waiting,
+    };
+  } finally {
+    await proxy.stop();
+    rmSync(dir, { recursive: true });
+  }
+}
+
+function dial(port: number): Promise<Socket> {
+  return new Promise((resolve, reject) => {
+    const socket = connect({ port, host: "127.0.0.1", noDelay: true }, () => resolve(socket));
+    socket.once("error", reject);
+  });
+}
+
+/** Sends a request and resolves to the status of its answer; the body is short enough to come with it or soon after. */
+function ask(socket: Socket, lines: string): Promise<number> {
+  return new Promise((resolve) => {
+    let length = 0;
+    let status = 0;
+    const take = (bytes: Buffer): void => {
+      if (length === 0) status = Number(bytes.toString("latin1", 9, 12));
+      length += bytes.length;
+      if (status === 200 && length < 1024) return;
+      socket.off("data", take);
+      resolve(status);
+    };
+    socket.on("data", take);
+    socket.write(`GET / HTTP/1.1\r\nHost: bench.test\r\n${lines}\r\n`);
+  });
+}
+
+function sleep(delay: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, delay));
+}
+
+/** Writes the median of some values, and between what they lay. */
+function spread(values: number[], digits: number): string {
+  if (values.some((value) => Number.isNaN(value))) return "–";
+  const sorted = values.toSorted((a, b) => a - b);
+  const [median, least, most] = [0.5, 0, 1].map((part) => quantile(sorted, part).toFixed(digits));
+  return least === most ? `${median}` : `${median} (${least}–${most})`;
+}
+
+function print(place: string, waiting: number, results: readonly Result[]): void {
+  const all = (value: (result: Result) => number, digits: number): string =>
+    spread(results.map(value), digits);
+  const cells = [
+    place,
+    waiting,
+    all(({ ok }) => ok, 0),
+    all(({ core }) => core, 1),
+    all(({ bystander }) => bystander, 1),
+    all(({ answered }) => answered, 0),
+    // What the first requests of a process take is no matter of how many wait.
+    waiting < 1000 ? "" : all(({ each }) => each, 1),
+  ];
+  console.log(`| ${cells.join(" | ")} |`);
+}
+
+const app = await serveScript(fileURLToPath(new URL("app.ts", import.meta.url)));
+const results: Result[] = [];
+try {
+  const places = findPlaces().filter(
+    ({ name }) => values.place === undefined || values.place === name,
+  );
+  for (let round = 0; round < Number(values.rounds); round++) {
+    for (const waiting of COUNTS) {
+      for (const place of places) results.push(await measure(place, app.port, waiting));
+    }
+  }
+  if (values.json) console.log(JSON.stringify(results, undefined, 2));
+  else {
+    console.log(
+      "| | reads that wait | answered 200 | % of a core while they wait | p99 of a bystander, ms | commit to last answer, ms | KiB each |",
+    );
+    console.log("|---|---|---|---|---|---|---|");
+    for (const waiting of COUNTS) {
+      for (const { name } of places) {
+        const own = results.filter((one) => one.place === name && one.waiting === waiting);
+        print(name, waiting, own);
+      }
+      print(
+        "LiteFS 0.5.14",
+        waiting,
+        LITEFS.filter((one) => one.waiting === waiting),
+      );
+    }
+  }
+} finally {
+  app.stop();
+}
