@@ -16,7 +16,7 @@ export interface Minter {
 }
 
 /** What is known of a request when its answer comes. */
-export interface MintFacts {
+interface MintFacts {
   readonly request: IncomingRequest;
   /** What its client holds. */
   readonly claims: Claims;

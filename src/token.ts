@@ -16,7 +16,7 @@ export interface Token {
 }
 
 /** The signed part of a token. */
-export interface Proof {
+interface Proof {
   /** When the token was minted, in seconds since the Unix epoch. */
   readonly issued: number;
   /** The id of the key. */
