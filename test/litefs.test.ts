@@ -32,7 +32,7 @@ interface Mount {
   readonly file: string;
   write(name: string, content: string | Uint8Array): void;
   remove(name: string): void;
-  setPosition(position: Position): void;
+  setPosition(position: Position, checksum?: string): void;
   setPrimary(primary: Primary): void;
   setLag(lag: number | undefined): void;
   /** Puts a new file in the place of `-pos`, as a mount that was replaced does. */
@@ -57,7 +57,7 @@ function createMount(): Mount {
     write,
     remove,
     setLag,
-    setPosition: (position) => write("app.db-pos", positionText(position)),
+    setPosition: (position, checksum) => write("app.db-pos", positionText(position, checksum)),
     setPrimary: (primary) => {
       if (primary.at === "elsewhere") write(".primary", `${primary.hostname}\n`);
       else remove(".primary");
@@ -72,8 +72,11 @@ function createMount(): Mount {
   };
 }
 
-function positionText(position: Position): string {
-  return `${position}/f630f5ae3060002c\n`;
+const CHECKSUM = "f630f5ae3060002c";
+const OTHER_CHECKSUM = "8a3c000000000001";
+
+function positionText(position: Position, checksum: string = CHECKSUM): string {
+  return `${position}/${checksum}\n`;
 }
 
 function txid(value: number): Position {
@@ -97,8 +100,8 @@ function latin1(text: string): Uint8Array {
   return Uint8Array.from(text, (character) => character.charCodeAt(0));
 }
 
-function tx(position: Position, db = "app.db"): string {
-  const data = { txID: position, postApplyChecksum: "f630f5ae3060002c", pageSize: 4096, commit: 2 };
+function tx(position: Position, db = "app.db", checksum: string = CHECKSUM): string {
+  const data = { txID: position, postApplyChecksum: checksum, pageSize: 4096, commit: 2 };
   return `${JSON.stringify({ type: "tx", db, data: { ...data, timestamp: "2026-01-02T03:04:05.6Z" } })}\n`;
 }
 
@@ -344,16 +347,20 @@ function createFixture(
   send: (text: string) => void = () => {},
 ): StorageFixture {
   let count = 9;
+  let checksum = CHECKSUM;
   const move = (to: number): Position => {
     count = to;
-    mount.setPosition(txid(count));
-    send(tx(txid(count)));
+    mount.setPosition(txid(count), checksum);
+    send(tx(txid(count), "app.db", checksum));
     return txid(count);
   };
   return {
     storage,
     advance: () => move(count + 1),
-    rewind: () => move(3),
+    rewind: () => {
+      checksum = OTHER_CHECKSUM;
+      return move(3);
+    },
     drop: () => {
       mount.remove("app.db-pos");
       send(tx(txid(count)));
@@ -400,6 +407,27 @@ describe("litefs()", () => {
     assert.deepEqual(await first, primary);
     return call;
   }
+
+  describe("historyAt()", () => {
+    it("returns the checksum of a position that was read, and of no other", () => {
+      mount.setPosition(txid(7));
+      assert.equal(storage.historyAt(txid(7)), undefined);
+      storage.position();
+      assert.equal(storage.historyAt(txid(7)), CHECKSUM);
+      assert.equal(storage.historyAt(txid(6)), undefined);
+    });
+
+    it("forgets what was beyond a position to which the database goes back", () => {
+      for (const at of [5, 6, 7]) {
+        mount.setPosition(txid(at));
+        storage.position();
+      }
+      mount.setPosition(txid(6), OTHER_CHECKSUM);
+      storage.position();
+      const known = [5, 6, 7].map((at) => storage.historyAt(txid(at)));
+      assert.deepEqual(known, [CHECKSUM, OTHER_CHECKSUM, undefined]);
+    });
+  });
 
   describe("construction", () => {
     const refused: readonly [string, object, typeof TypeError | typeof RangeError][] = [

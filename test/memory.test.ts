@@ -12,6 +12,7 @@ storageContract(
       storage,
       advance: storage.advance,
       rewind: () => {
+        storage.setHistory("restored");
         storage.setPosition("0000000000000003");
         return "0000000000000003";
       },

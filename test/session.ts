@@ -173,31 +173,9 @@ export interface SessionReport extends SessionCounts {
   readonly examples: readonly string[];
 }
 
-/** What a report is judged by. */
-export interface Judgement {
-  /** True when a read must show the client's own write. */
-  readonly stale: boolean;
-  /** True when a read must show no less than an earlier one of the same client. */
-  readonly back: boolean;
-  /** True when every request must have a proper answer. */
-  readonly errors: boolean;
-}
-
-/** What is asked of the proxy today: reads that go back in time are counted, and not yet prevented. */
-export const decisive: Judgement = { stale: true, back: false, errors: true };
-
-/**
- * Tells whether a report shows work and nothing that counts against it.
- *
- * @param judgement What counts. Left out: what is asked of the proxy today.
- */
-export function hasKept(report: SessionReport, judgement: Judgement = decisive): boolean {
-  const { reads, writes, stale, back, errors } = report;
-  const isBroken =
-    (judgement.stale && stale > 0) ||
-    (judgement.back && back > 0) ||
-    (judgement.errors && errors > 0);
-  return reads > 0 && writes > 0 && !isBroken;
+/** Tells whether a report shows work, and nothing that breaks a guarantee. */
+export function hasKept({ reads, writes, stale, back, errors }: SessionReport): boolean {
+  return reads > 0 && writes > 0 && stale + back + errors === 0;
 }
 
 interface Answer {

@@ -145,6 +145,41 @@ export function storageContract(
       );
     });
 
+    describe("historyAt()", () => {
+      test(
+        "returns words that a token can carry, and the same ones as long as the history goes on",
+        [],
+        on(async ({ storage, advance }) => {
+          const found = new Map<Position, string | undefined>();
+          for (let commit = 0; commit < 5; commit++) {
+            const position = await advance();
+            await until(async () => (await storage.position()) === position);
+            found.set(position, await storage.historyAt?.(position));
+          }
+          for (const [position, history] of found) {
+            assert.equal(await storage.historyAt?.(position), history);
+            if (history !== undefined) assert.match(history, /^[\w.~-]{1,64}$/);
+          }
+        }),
+      );
+
+      test(
+        "tells the histories apart that use a position twice",
+        ["rewind"],
+        on(async ({ storage, advance, rewind }) => {
+          await advance();
+          const twice = await advance();
+          await until(async () => (await storage.position()) === twice);
+          const before = await storage.historyAt?.(twice);
+          await rewind();
+          for (let position = await advance(); position < twice;) position = await advance();
+          await until(async () => (await storage.position()) === twice);
+          const after = await storage.historyAt?.(twice);
+          if (storage.historyAt !== undefined) assert.notEqual(after, before);
+        }),
+      );
+    });
+
     describe("primary()", () => {
       const roles: readonly Primary[] = [
         { at: "here" },
