@@ -25,6 +25,7 @@ declare const Bun: {
     port: number;
     hostname?: string;
     idleTimeout: number;
+    maxRequestBodySize: number;
     development: false;
     reusePort: false;
     fetch(request: Request, server: BunServer): Promise<Response>;
@@ -54,6 +55,8 @@ export function serve(proxy: Proxy, options: ListenOptions): Server {
     ...(options.hostname === undefined ? {} : { hostname: options.hostname }),
     // Bun cuts every connection that is silent for this many seconds, event streams and slow uploads too.
     idleTimeout: 0,
+    // Bun refuses bodies of more than 128 MiB; how large one may be is for the target to say.
+    maxRequestBodySize: Number.MAX_SAFE_INTEGER,
     development: false,
     // Outside development Bun 1.4 would share a port that is taken instead of saying so.
     reusePort: false,

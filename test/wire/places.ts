@@ -60,7 +60,7 @@ export function findPlaces(): Place[] {
 }
 
 /** A drop-in that runs. */
-interface Running {
+export interface Running {
   readonly pid: number;
   readonly port: number;
   /** Ends it; resolves to what it had written. */
@@ -70,7 +70,11 @@ interface Running {
 }
 
 /** Starts the drop-in as a user does, on the primary, and resolves once it listens. */
-async function startDropIn(place: Place, dir: string, flags: readonly string[]): Promise<Running> {
+export async function startDropIn(
+  place: Place,
+  dir: string,
+  flags: readonly string[],
+): Promise<Running> {
   const [command = "", ...rest] = place.command;
   const child = spawn(
     command,

@@ -1,0 +1,716 @@
+import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
+import { createHash, type Hash } from "node:crypto";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import type { Socket } from "node:net";
+import process from "node:process";
+import { eventually, type Peer } from "../http1-wire.ts";
+import {
+  type Case,
+  DATE,
+  isWhole,
+  OK,
+  parse,
+  pump,
+  type Stage,
+  statusOf,
+  takeBytes,
+  unchunk,
+  values,
+} from "./kit.ts";
+
+const MIB = 1024 * 1024;
+
+/** The size of a large body: 1 GiB takes half a minute on a small machine. */
+const LARGE = (process.env["WIRE_LARGE"] === "1" ? 1024 : 64) * MIB;
+
+/** How much of the machine's memory the proxy may take while a large body passes. */
+const MEMORY = 200 * MIB;
+
+/** Longer than any time limit with which the proxy is started. */
+const SILENCE = 4000;
+
+/** The ends of one request. */
+interface Ends {
+  readonly client: Peer;
+  readonly app: Peer;
+}
+
+/** Sends a request's head, and resolves once it is at the app. */
+async function open(stage: Stage, startLine: string, lines: readonly string[] = []): Promise<Ends> {
+  const client = await stage.dial();
+  client.send([`${startLine} HTTP/1.1`, `Host: ${stage.host}`, ...lines, "", ""].join("\r\n"));
+  return { client, app: await stage.asked() };
+}
+
+/** Has the app begin an answer, and resolves once its head is at the client. */
+async function answer({ client, app }: Ends, lines: readonly string[], body = ""): Promise<void> {
+  app.send(["HTTP/1.1 200 OK", DATE, ...lines, "", body].join("\r\n"));
+  await client.until("\r\n\r\n");
+  assert.equal(statusOf(client.text()), 200);
+}
+
+const EVENTS = ["Content-Type: text/event-stream", "Cache-Control: no-cache"];
+const FIRST = "data: 0\n\n";
+const CHUNKED = "Transfer-Encoding: chunked";
+
+/** Opens a stream of events on which there has been one. */
+async function openEvents(stage: Stage): Promise<Ends> {
+  const ends = await open(stage, "GET /events", ["Accept: text/event-stream"]);
+  await answer(ends, [...EVENTS, CHUNKED], chunk(FIRST));
+  await ends.client.until(FIRST);
+  return ends;
+}
+
+function chunk(text: string): string {
+  return `${text.length.toString(16)}\r\n${text}\r\n`;
+}
+
+/** Sends events one after the other, each once the one before has arrived. */
+async function passEach(
+  stage: Stage,
+  framing: string,
+  wrap: (text: string) => string,
+): Promise<Ends> {
+  const ends = await open(stage, "GET /events", ["Accept: text/event-stream"]);
+  const { client, app } = ends;
+  await answer(ends, [...EVENTS, framing], wrap(FIRST));
+  let sent = FIRST;
+  for (const event of [
+    "data: 1\n\n",
+    ": a comment\n\n",
+    "retry: 10\n",
+    "\n",
+    `id: 4\ndata: ${"x".repeat(300_000)}\n\n`,
+    "event: last\ndata: caf\xc3\xa9\ndata\n\n",
+  ]) {
+    sent += event;
+    app.send(wrap(event));
+    await client.until((text) => parse(text).content.length >= sent.length);
+    assert.equal(parse(client.text()).content, sent);
+  }
+  return ends;
+}
+
+function silence(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, SILENCE));
+}
+
+/** A moment in which something that must not happen would happen. */
+function moment(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, 100));
+}
+
+/** What a connection brings of a body that is too large to be kept. */
+interface Intake {
+  bytes(): number;
+  sum(): string;
+  isWhole(): boolean;
+}
+
+/** Counts and sums the body of a message whose head has come. */
+function takeBody(peer: Peer): Intake {
+  const { lines, rest } = parse(peer.text());
+  const hash = createHash("sha1");
+  const length = Number(values(lines, "content-length")[0] ?? Infinity);
+  let bytes = 0;
+  let isLast = false;
+  const content = (piece: Uint8Array): void => {
+    bytes += piece.length;
+    hash.update(piece);
+  };
+  const chunked = values(lines, "transfer-encoding").length > 0;
+  const take = chunked ? dechunk(content, () => (isLast = true)) : content;
+  take(Buffer.from(rest, "latin1"));
+  takeBytes(peer, take);
+  return {
+    bytes: () => bytes,
+    sum: () => hash.digest("hex"),
+    isWhole: () => (chunked ? isLast : bytes >= length || (length === Infinity && peer.isOver())),
+  };
+}
+
+/** Takes chunks apart as they come. */
+function dechunk(
+  content: (piece: Uint8Array) => void,
+  onLast: () => void,
+): (bytes: Buffer) => void {
+  let line = "";
+  let left = 0;
+  let isOver = false;
+  return (bytes) => {
+    for (let at = 0; at < bytes.length && !isOver;) {
+      if (left > 0) {
+        const piece = bytes.subarray(at, at + left);
+        content(piece);
+        left -= piece.length;
+        at += piece.length;
+        continue;
+      }
+      line += String.fromCharCode(bytes[at++] ?? 0);
+      // The line end behind a chunk stands before the next size.
+      if (!line.endsWith("\r\n") || line === "\r\n") continue;
+      left = Number.parseInt(line.trim(), 16);
+      assert.ok(left >= 0, `No chunk size: ${JSON.stringify(line)}`);
+      isOver = left === 0;
+      line = "";
+      if (isOver) onLast();
+    }
+  };
+}
+
+/** Sends a large body, as fast as it is taken, and returns its checksum. */
+async function giveBody(peer: Peer, size: number, chunked: boolean): Promise<string> {
+  const hash: Hash = createHash("sha1");
+  const { socket } = peer;
+  const pattern = Buffer.alloc(65_537, "the quick brown fox, and so on; ");
+  for (let sent = 0; sent < size;) {
+    const piece = Buffer.from(pattern.subarray(0, Math.min(pattern.length, size - sent)));
+    // Two pieces that change places change the sum.
+    piece.writeDoubleBE(sent, piece.length >= 8 ? piece.length - 8 : 0);
+    sent += piece.length;
+    hash.update(piece);
+    if (chunked) socket.write(`${piece.length.toString(16)}\r\n`);
+    let room = socket.write(piece);
+    if (chunked) room = socket.write("\r\n");
+    assert.ok(!socket.destroyed, `Broken after ${sent} bytes`);
+    if (!room) await roomIn(socket);
+  }
+  if (chunked) socket.write("0\r\n\r\n");
+  return hash.digest("hex");
+}
+
+/** Resolves once a socket takes more, or is gone. */
+function roomIn(socket: Socket): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      socket.off("drain", done);
+      socket.off("close", done);
+      resolve();
+    };
+    socket.on("drain", done);
+    socket.on("close", done);
+  });
+}
+
+/** Passes a large body from one end to the other. */
+async function passLarge(stage: Stage, from: Peer, to: Peer, chunked: boolean): Promise<void> {
+  const peak = watchMemory(stage.pid);
+  const giving = giveBody(from, LARGE, chunked);
+  await to.until("\r\n\r\n");
+  const intake = takeBody(to);
+  const sum = await giving;
+  await eventually(
+    () => intake.isWhole() || to.isOver(),
+    () => `for the rest after ${intake.bytes()} bytes`,
+    60_000,
+  );
+  assert.equal(intake.bytes(), LARGE);
+  assert.equal(intake.sum(), sum);
+  assert.ok(intake.isWhole());
+  const memory = peak();
+  assert.ok(memory === undefined || memory < MEMORY, `Took ${memory} bytes of memory`);
+}
+
+/** Returns what tells the most memory that a process has taken since, in bytes; undefined where the system does not tell. */
+function watchMemory(pid: number): () => number | undefined {
+  const directory = `/proc/${pid}`;
+  if (!existsSync(`${directory}/status`)) return () => undefined;
+  try {
+    writeFileSync(`${directory}/clear_refs`, "5");
+  } catch {
+    // Then the peak since the start counts.
+  }
+  return () => {
+    const status = readFileSync(`${directory}/status`, "latin1");
+    return Number(/VmHWM:\s*(\d+) kB/.exec(status)?.[1]) * 1024;
+  };
+}
+
+/** A body that no row of socket buffers holds. */
+const ENDLESS = 256 * MIB;
+
+/** What the buffers of four sockets hold at most as Linux sizes them, and 1 MiB in the proxy. */
+const HELD = (4 * 6 + 1) * MIB;
+
+/** Has one end, which has sent a byte, go on although the other does not read, until it stops; then the other reads on. */
+async function pauseAndResume(from: Peer, to: Peer): Promise<void> {
+  to.socket.pause();
+  let isPaused = true;
+  let sent = 0;
+  let since = Date.now();
+  const sending = (async () => {
+    const piece = Buffer.alloc(65_536, "y");
+    for (
+      ;
+      sent < ENDLESS && isPaused && !from.socket.destroyed;
+      sent += piece.length, since = Date.now()
+    )
+      if (!from.socket.write(piece)) await roomIn(from.socket);
+  })();
+  await eventually(
+    () => sent > HELD || Date.now() - since > 700,
+    () => `for the sending to stop at ${sent} bytes`,
+    20_000,
+  );
+  isPaused = false;
+  assert.ok(sent <= HELD, `${sent} bytes were taken`);
+  assert.ok(!to.isOver() && !from.isOver());
+  const intake = takeBody(to);
+  to.socket.resume();
+  await sending;
+  await eventually(
+    () => intake.bytes() === sent + 1,
+    () => `for ${sent + 1} bytes after ${intake.bytes()}`,
+    20_000,
+  );
+}
+
+/** The ways in which a client goes. */
+const LEAVINGS: [string, (client: Peer) => void][] = [
+  ["closes", (client) => client.socket.destroy()],
+  ["resets", (client) => client.socket.resetAndDestroy()],
+];
+
+/** What is under way when the client goes. */
+const PHASES: [string, (stage: Stage) => Promise<Ends>][] = [
+  ["before the app has answered", (stage) => open(stage, "GET /slow")],
+  [
+    "before the app has answered an upload",
+    async (stage) => {
+      const ends = await open(stage, "POST /slow", ["Content-Length: 3"]);
+      ends.client.send("abc");
+      await ends.app.until("abc");
+      return ends;
+    },
+  ],
+  [
+    "in the middle of a body",
+    async (stage) => {
+      const ends = await open(stage, "GET /long");
+      await answer(ends, ["Content-Length: 1000"], "some");
+      await ends.client.until("some");
+      return ends;
+    },
+  ],
+  [
+    "in the middle of an upload",
+    async (stage) => {
+      const ends = await open(stage, "PUT /up", ["Content-Length: 1000"]);
+      ends.client.send("some");
+      await ends.app.until("some");
+      return ends;
+    },
+  ],
+  [
+    "in the middle of an upload in chunks",
+    async (stage) => {
+      const ends = await open(stage, "PUT /up", [CHUNKED]);
+      ends.client.send(chunk("some"));
+      await ends.app.until("some");
+      return ends;
+    },
+  ],
+  [
+    "without having read what the app sends",
+    async (stage) => {
+      const ends = await open(stage, "GET /long");
+      await answer(ends, [`Content-Length: ${ENDLESS}`], "y");
+      const { client, app } = ends;
+      client.socket.pause();
+      let last = Date.now();
+      app.socket.on("drain", () => (last = Date.now()));
+      void pump(app, ENDLESS - 1, () => false).catch(() => {});
+      await eventually(
+        () => app.socket.writableNeedDrain && Date.now() - last > 300,
+        () => "for the sending to stop",
+        20_000,
+      );
+      return ends;
+    },
+  ],
+  ["on a silent stream of events", (stage) => openEvents(stage)],
+];
+
+/** The ways in which an app breaks off. */
+const BREAKS: [string, readonly string[], string, (app: Peer) => void][] = [
+  ["closes in the middle of a length", ["Content-Length: 100"], "some", end],
+  ["resets in the middle of a length", ["Content-Length: 100"], "some", reset],
+  ["closes between two chunks", [CHUNKED], chunk("some"), end],
+  ["resets between two chunks", [CHUNKED], chunk("some"), reset],
+  ["closes in the middle of a chunk", [CHUNKED], "10\r\nsome", end],
+  ["closes in the middle of the last chunk", [CHUNKED], `${chunk("some")}0\r\n`, end],
+  ["resets in the middle of a body without a length", [], "some", reset],
+];
+
+function end(app: Peer): void {
+  app.socket.end();
+}
+
+function reset(app: Peer): void {
+  app.socket.resetAndDestroy();
+}
+
+/** Tells whether a client takes what it has got for a complete answer. */
+function looksWhole(client: Peer, hasError: boolean): boolean {
+  const text = client.text();
+  const { lines } = parse(text);
+  const isFramed = [...values(lines, "content-length"), ...values(lines, "transfer-encoding")];
+  return isFramed.length > 0 ? isWhole(text) : !hasError;
+}
+
+/** Has the app break off its answer to a request, and looks at what the client makes of it. */
+async function breakOff(
+  stage: Stage,
+  version: string,
+  [, lines, body, fail]: (typeof BREAKS)[number],
+): Promise<void> {
+  const client = await stage.dial();
+  let hasError = false;
+  client.socket.on("error", () => (hasError = true));
+  client.send(`GET / HTTP/${version}\r\nHost: ${stage.host}\r\n\r\n`);
+  const app = await stage.asked();
+  await answer({ client, app }, lines, body);
+  await client.until("some");
+  fail(app);
+  await client.over();
+  assert.ok(!looksWhole(client, hasError), JSON.stringify(client.text()));
+  assert.equal(stage.asking.length, 1);
+}
+
+/** What an app does with the rest of an upload that it has answered. */
+const EARLY: [string, (app: Peer) => void][] = [
+  ["closes", (app) => app.socket.pause().end()],
+  [
+    "resets with bytes unread",
+    // An end before the bytes that wait are read goes out as a reset.
+    (app) => app.socket.pause().end(() => app.socket.destroy()),
+  ],
+  ["reads on", (app) => takeBytes(app, () => {})],
+];
+
+async function answerEarly(
+  stage: Stage,
+  status: number,
+  chunked: boolean,
+  then: (app: Peer) => void,
+): Promise<void> {
+  const framing = chunked ? CHUNKED : `Content-Length: ${ENDLESS}`;
+  const { client, app } = await open(stage, "POST /upload", [framing]);
+  const hasAnswer = (): boolean => isWhole(client.text()) || client.isOver();
+  // A chunk that is as long as the body is never over.
+  if (chunked) client.send(`${ENDLESS.toString(16)}\r\n`);
+  const sending = pump(client, ENDLESS, hasAnswer);
+  await app.until("xxxx");
+  app.send(
+    [`HTTP/1.1 ${status}`, DATE, "Connection: close", "Content-Length: 5", "", "early"].join(
+      "\r\n",
+    ),
+  );
+  then(app);
+  await eventually(hasAnswer, () => "for the answer");
+  assert.ok((await sending) < ENDLESS);
+  assert.equal(statusOf(client.text()), status);
+  assert.equal(parse(client.text()).content, "early");
+}
+
+const EXPECT = "Expect: 100-continue";
+
+/** Has an app answer a request that waits for its leave to send a body, and refuses it. */
+async function refuseExpectation(stage: Stage, status: number, framing: string): Promise<void> {
+  const { client, app } = await open(stage, "POST /upload", [framing, EXPECT]);
+  app.send([`HTTP/1.1 ${status} X`, DATE, "Content-Length: 2", "", "no"].join("\r\n"));
+  await client.until(isWhole);
+  assert.equal(statusOf(client.text()), status);
+  assert.equal(parse(client.text()).content, "no");
+  assert.equal(parse(app.text()).rest, "");
+}
+
+/** Streams: what comes in pieces, takes its time, or breaks off. */
+export const streams: readonly Case[] = [
+  ...[CHUNKED, "Connection: close"].map((framing): Case => ({
+    topic: "streams",
+    name: `passes the head of an event stream with ${framing} before any event`,
+    run: async (stage) => {
+      const ends = await open(stage, "GET /events", ["Accept: text/event-stream"]);
+      const { client } = ends;
+      await answer(ends, [...EVENTS, framing]);
+      const head = parse(client.text());
+      assert.deepEqual(values(head.lines, "content-type"), ["text/event-stream"]);
+      assert.deepEqual(values(head.lines, "content-length"), []);
+      assert.equal(head.content, "");
+      assert.ok(!client.isOver());
+    },
+  })),
+  {
+    topic: "streams",
+    name: "passes each event in chunks before the next is sent",
+    run: async (stage) => {
+      const { client, app } = await passEach(stage, CHUNKED, chunk);
+      app.send("0\r\n\r\n");
+      await client.until(isWhole);
+    },
+  },
+  {
+    topic: "streams",
+    name: "passes each event without a length before the next is sent",
+    run: async (stage) => {
+      const { client, app } = await passEach(stage, "Connection: close", (text) => text);
+      app.socket.end();
+      const { lines } = parse(client.text());
+      if (values(lines, "transfer-encoding").length > 0) await client.until(isWhole);
+      else await client.over();
+    },
+  },
+  {
+    topic: "streams",
+    name: "passes events that come in one packet, and those cut in two",
+    run: async (stage) => {
+      const { client, app } = await openEvents(stage);
+      app.send(chunk("data: 1\n\n") + chunk("data: 2\n\n") + chunk("data: 3\n\n").slice(0, -8));
+      await client.until((text) => parse(text).content.includes("2\n\n"));
+      app.send(chunk("data: 3\n\n").slice(-8));
+      await client.until((text) => parse(text).content.endsWith("3\n\n"));
+      assert.equal(parse(client.text()).content, `${FIRST}data: 1\n\ndata: 2\n\ndata: 3\n\n`);
+    },
+  },
+  {
+    topic: "streams",
+    name: "keeps an event stream that is silent for longer than every time limit",
+    run: async (stage) => {
+      const { client, app } = await openEvents(stage);
+      app.send(chunk("data: 1\n\n"));
+      await client.until("data: 1");
+      await silence();
+      assert.ok(!client.isOver() && !app.isOver());
+      app.send(chunk("data: 2\n\n"));
+      await client.until("data: 2");
+    },
+  },
+  {
+    topic: "streams",
+    name: "waits for an app that is silent before its head for longer than every time limit",
+    run: async (stage) => {
+      const { client, app } = await open(stage, "GET /slow");
+      await silence();
+      assert.equal(client.text(), "");
+      app.send(OK);
+      await client.until(isWhole);
+      assert.equal(statusOf(client.text()), 200);
+    },
+  },
+  ...["Content-Length: 8", CHUNKED].map((framing): Case => ({
+    topic: "streams",
+    name: `keeps an upload with ${framing} that is silent for longer than every time limit`,
+    run: async (stage) => {
+      const wrap = framing === CHUNKED ? chunk : (text: string) => text;
+      const { client, app } = await open(stage, "PUT /slow", [framing]);
+      client.send(wrap("some"));
+      await app.until("some");
+      await silence();
+      assert.ok(!client.isOver() && !app.isOver());
+      client.send(wrap("more") + (framing === CHUNKED ? "0\r\n\r\n" : ""));
+      await app.until(isWhole);
+      assert.equal(parse(app.text()).content, "somemore");
+      app.send(OK);
+      await client.until(isWhole);
+    },
+  })),
+  ...[false, true].flatMap((chunked): Case[] => {
+    const framing = chunked ? CHUNKED : `Content-Length: ${LARGE}`;
+    const how = chunked ? "in chunks" : "with its length";
+    return [
+      {
+        topic: "streams",
+        name: `passes a large upload ${how}, and takes little memory`,
+        alone: true,
+        run: async (stage) => {
+          const { client, app } = await open(stage, "PUT /large", [framing]);
+          await passLarge(stage, client, app, chunked);
+          app.send(OK);
+          await client.until(isWhole);
+          assert.equal(statusOf(client.text()), 200);
+        },
+      },
+      {
+        topic: "streams",
+        name: `passes a large body ${how}, and takes little memory`,
+        alone: true,
+        run: async (stage) => {
+          const ends = await open(stage, "GET /large");
+          ends.app.send(["HTTP/1.1 200 OK", DATE, framing, "", ""].join("\r\n"));
+          await passLarge(stage, ends.app, ends.client, chunked);
+        },
+      },
+    ];
+  }),
+  {
+    topic: "streams",
+    name: "stops the app while the client does not read",
+    alone: true,
+    run: async (stage) => {
+      const ends = await open(stage, "GET /large");
+      await answer(ends, [`Content-Length: ${ENDLESS}`], "y");
+      await pauseAndResume(ends.app, ends.client);
+    },
+  },
+  {
+    topic: "streams",
+    name: "stops the client while the app does not read",
+    alone: true,
+    run: async (stage) => {
+      const { client, app } = await open(stage, "PUT /large", [`Content-Length: ${ENDLESS}`]);
+      client.send("y");
+      await pauseAndResume(client, app);
+    },
+  },
+  ...PHASES.flatMap(([when, begin]): Case[] =>
+    LEAVINGS.map(([how, leave]) => ({
+      topic: "streams",
+      name: `lets go of the app when the client ${how} ${when}`,
+      run: async (stage) => {
+        const { client, app } = await begin(stage);
+        assert.ok(!app.isOver());
+        leave(client);
+        await app.over();
+        assert.equal(stage.asking.length, 1);
+      },
+    })),
+  ),
+  ...BREAKS.flatMap((one): Case[] =>
+    ["1.1", "1.0"].map((version) => ({
+      topic: "streams",
+      name: `ends nothing cleanly for an HTTP/${version} client when the app ${one[0]}`,
+      run: (stage) => breakOff(stage, version, one),
+    })),
+  ),
+  ...[413, 200].flatMap((status): Case[] =>
+    EARLY.flatMap(([how, then]) =>
+      [false, true].map((chunked) => ({
+        topic: "streams",
+        name: `passes ${status} during an upload ${chunked ? "in chunks" : "with its length"} to an app that then ${how}`,
+        run: (stage: Stage) => answerEarly(stage, status, chunked, then),
+      })),
+    ),
+  ),
+  ...["Content-Length: 4", CHUNKED].map((framing): Case => ({
+    topic: "streams",
+    name: `passes Expect: 100-continue with ${framing}, and asks for the body once the app does`,
+    run: async (stage) => {
+      const { client, app } = await open(stage, "POST /upload", [framing, EXPECT]);
+      assert.deepEqual(values(parse(app.text()).lines, "expect"), ["100-continue"]);
+      await moment();
+      assert.equal(client.text(), "");
+      app.send("HTTP/1.1 100 Continue\r\n\r\n");
+      await client.until("\r\n\r\n");
+      assert.equal(client.text(), "HTTP/1.1 100 Continue\r\n\r\n");
+      assert.equal(parse(app.text()).rest, "");
+      client.clear();
+      client.send(framing === CHUNKED ? `${chunk("body")}0\r\n\r\n` : "body");
+      await app.until(isWhole);
+      assert.equal(parse(app.text()).content, "body");
+      app.send(OK);
+      await client.until(isWhole);
+      assert.equal(statusOf(client.text()), 200);
+    },
+  })),
+  ...[417, 413, 200].flatMap((status): Case[] =>
+    [`Content-Length: ${MIB}`, CHUNKED].map((framing) => ({
+      topic: "streams",
+      name: `passes ${status} to a client that expects 100 with ${framing.split(":")[0]}, and asks for no body`,
+      run: (stage) => refuseExpectation(stage, status, framing),
+    })),
+  ),
+  {
+    topic: "streams",
+    name: "passes the body to an app that never answers its Expect: 100-continue",
+    run: async (stage) => {
+      const { client, app } = await open(stage, "POST /upload", ["Content-Length: 4", EXPECT]);
+      // The client waits, as it may, until it is asked.
+      await client.until("HTTP/1.1 100 Continue\r\n\r\n");
+      client.clear();
+      client.send("body");
+      await app.until(isWhole);
+      app.send(OK);
+      await client.until(isWhole);
+      assert.equal(statusOf(client.text()), 200);
+    },
+  },
+  {
+    topic: "streams",
+    name: "passes the body of a client that does not wait for its 100",
+    run: async (stage) => {
+      const { client, app } = await open(stage, "POST /upload", ["Content-Length: 4", EXPECT]);
+      client.send("body");
+      await app.until(isWhole);
+      assert.equal(parse(app.text()).content, "body");
+      app.send(OK);
+      await client.until((text) => text.includes("200 OK") && text.endsWith("ok"));
+    },
+  },
+  {
+    topic: "streams",
+    name: "passes an upload in chunks piece by piece",
+    run: async (stage) => {
+      const { client, app } = await open(stage, "POST /upload", [CHUNKED]);
+      let sent = "";
+      for (const piece of ["a", "bc", "d".repeat(100_000), "e"]) {
+        sent += piece;
+        client.send(chunk(piece));
+        await app.until((text) => parse(text).content.length >= sent.length);
+        assert.equal(parse(app.text()).content, sent);
+      }
+      client.send("0\r\n\r\n");
+      await app.until(isWhole);
+      app.send(OK);
+      await client.until(isWhole);
+    },
+  },
+  {
+    topic: "streams",
+    name: "passes the trailers of an upload that comes piece by piece",
+    run: async (stage) => {
+      const { client, app } = await open(stage, "POST /upload", [CHUNKED, "Trailer: X-Sum"]);
+      client.send(chunk("some"));
+      await app.until("some");
+      client.send("0\r\nX-Sum: 42\r\n\r\n");
+      await app.until(isWhole);
+      assert.equal(unchunk(parse(app.text()).rest).trailers, "X-Sum: 42\r\n\r\n");
+      app.send(OK);
+      await client.until(isWhole);
+    },
+  },
+  {
+    topic: "streams",
+    name: "passes an upload with its length piece by piece",
+    run: async (stage) => {
+      const { client, app } = await open(stage, "POST /upload", ["Content-Length: 6"]);
+      for (const piece of ["ab", "cd", "ef"]) {
+        client.send(piece);
+        await app.until((text) => parse(text).content.endsWith(piece));
+      }
+      app.send(OK);
+      await client.until(isWhole);
+    },
+  },
+  {
+    topic: "streams",
+    name: "passes both ways at once: an answer that follows its upload",
+    run: async (stage) => {
+      const ends = await open(stage, "POST /echo", [CHUNKED]);
+      await answer(ends, [CHUNKED], chunk("zero"));
+      const { client, app } = ends;
+      for (const piece of ["one", "two", "three"]) {
+        client.send(chunk(piece));
+        await app.until((text) => parse(text).content.endsWith(piece));
+        app.send(chunk(piece));
+        await client.until((text) => parse(text).content.endsWith(piece));
+      }
+      client.send("0\r\n\r\n");
+      await app.until(isWhole);
+      app.send("0\r\n\r\n");
+      await client.until(isWhole);
+      assert.equal(parse(client.text()).content, "zeroonetwothree");
+    },
+  },
+];
