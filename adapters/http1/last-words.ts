@@ -43,7 +43,7 @@ function whenSilent(socket: Socket, done: () => void): void {
   function look(): void {
     if (socket.destroyed) return;
     if (socket.isPaused()) {
-      socket.once("resume", () => setTimeout(look, SILENCE));
+      socket.once("resume", () => later(look));
       return;
     }
     if (socket.bytesRead === read) {
@@ -51,7 +51,12 @@ function whenSilent(socket: Socket, done: () => void): void {
       return;
     }
     read = socket.bytesRead;
-    setTimeout(look, SILENCE);
+    later(look);
   }
-  setTimeout(look, SILENCE);
+  later(look);
+}
+
+/** Calls back after a while in which the sockets have been read: a loop that is late runs its timers first. */
+function later(look: () => void): void {
+  setTimeout(() => setImmediate(() => setImmediate(look)), SILENCE);
 }

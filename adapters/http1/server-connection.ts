@@ -108,6 +108,8 @@ interface Exchange {
   source: AsyncIterator<Uint8Array> | undefined;
   /** Whether the final answer has begun to go out. */
   answered: boolean;
+  /** Whether the answer's body goes on until the connection ends, as for HTTP/1.0 clients. */
+  endsWithConnection: boolean;
   /** Whether the client has been asked for the body (RFC 9110 section 10.1.1). */
   continued: boolean;
 }
@@ -243,6 +245,7 @@ function begin(connection: Connection, head: RequestHead): void {
     controller: new AbortController(),
     source: undefined,
     answered: false,
+    endsWithConnection: false,
     continued: false,
   };
   connection.exchange = exchange;
@@ -298,7 +301,7 @@ async function serve(
   } catch (error) {
     if (connection.gone) return;
     context.onError(error);
-    if (exchange.answered) socket.destroy();
+    if (exchange.answered) breakOff(connection, exchange);
     else {
       dispose(response);
       await respond(connection, exchange, plain(500, INTERNAL_ERROR));
@@ -327,6 +330,7 @@ async function respond(
     if (socket.writableNeedDrain) await drained(socket);
   } else {
     exchange.source = source;
+    exchange.endsWithConnection = !framed.framing.chunked && framed.framing.length === undefined;
     const whole = await writeBody({
       socket,
       source,
@@ -336,12 +340,17 @@ async function respond(
       taken: () => drained(socket),
     });
     if (!whole) {
-      // The client must see that something is missing: no last chunk, no full length, no clean end.
-      socket.destroy();
+      breakOff(connection, exchange);
       return;
     }
   }
   finish(connection, framed.close);
+}
+
+/** Breaks off an answer so that the client sees that something is missing: no last chunk, no full length, no clean end. */
+function breakOff({ socket }: Connection, { endsWithConnection }: Exchange): void {
+  if (endsWithConnection) socket.resetAndDestroy();
+  else socket.destroy();
 }
 
 /**

@@ -78,6 +78,7 @@ export const EXCEPTIONS: readonly Exception[] = [
       "passes the trailers of a request",
       "passes the trailers of an answer that comes at once",
       "passes the trailers of an answer that comes in pieces",
+      "passes the trailers of an upload that comes piece by piece",
     ],
   },
   {
@@ -98,7 +99,10 @@ export const EXCEPTIONS: readonly Exception[] = [
     where: {
       "Bun.serve": "the server closes the connection (https://github.com/oven-sh/bun/pull/38128)",
     },
-    cases: ["answers pipelined requests in their order"],
+    cases: [
+      "answers pipelined requests in their order",
+      "answers 200 requests that come in a row on one connection in order, each its own",
+    ],
   },
   {
     what: "A request's head may have 100 KiB, or 900 lines",
@@ -154,6 +158,48 @@ export const EXCEPTIONS: readonly Exception[] = [
       "Deno.serve": "a handler cannot send them",
     },
     cases: ["passes an informational *"],
+  },
+  {
+    what: "The head of an answer passes before its body begins",
+    where: { "Bun.serve": "the server sends it with the first piece of the body" },
+    cases: ["passes the head of an event stream *"],
+  },
+  {
+    what: "It is the app that answers `Expect: 100-continue`",
+    where: {
+      "Bun.serve": "the server asks for the body by itself",
+      "Deno.serve": "the server asks for the body by itself",
+    },
+    cases: [
+      "passes Expect: 100-continue with *",
+      "passes 417 to a client that expects 100 with *",
+      "passes 413 to a client that expects 100 with *",
+      "passes 200 to a client that expects 100 with *",
+    ],
+  },
+  {
+    what: "An upload goes on while it is being answered",
+    where: { "Deno.serve": "a read of the body that waits while the answer begins never ends" },
+    cases: ["passes both ways at once: an answer that follows its upload"],
+  },
+  {
+    what: "The app is let go of when a client leaves that has sent its body and waits",
+    where: { "Deno.serve": "`Request.signal` does not tell when the body came after the head" },
+    cases: [
+      "lets go of the app when the client closes before the app has answered an upload",
+      "lets go of the app when the client resets before the app has answered an upload",
+    ],
+  },
+  {
+    what: "A broken answer without a length breaks the connection of an HTTP/1.0 client",
+    where: { "Deno.serve": "the server ends the connection as if the answer were whole" },
+    cases: [
+      "ends nothing cleanly for an HTTP/1.0 client when the app closes between two chunks",
+      "ends nothing cleanly for an HTTP/1.0 client when the app resets between two chunks",
+      "ends nothing cleanly for an HTTP/1.0 client when the app closes in the middle of a chunk",
+      "ends nothing cleanly for an HTTP/1.0 client when the app closes in the middle of the last chunk",
+      "ends nothing cleanly for an HTTP/1.0 client when the app resets in the middle of a body without a length",
+    ],
   },
   {
     what: "A target with a fragment is refused",

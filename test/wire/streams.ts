@@ -389,18 +389,21 @@ const EARLY: [string, (app: Peer) => void][] = [
   ["reads on", (app) => takeBytes(app, () => {})],
 ];
 
+/** A body that the client would send for minutes: the answer comes before its end or not at all. */
+const UNENDING = 2 ** 40;
+
 async function answerEarly(
   stage: Stage,
   status: number,
   chunked: boolean,
   then: (app: Peer) => void,
 ): Promise<void> {
-  const framing = chunked ? CHUNKED : `Content-Length: ${ENDLESS}`;
+  const framing = chunked ? CHUNKED : `Content-Length: ${UNENDING}`;
   const { client, app } = await open(stage, "POST /upload", [framing]);
   const hasAnswer = (): boolean => isWhole(client.text()) || client.isOver();
   // A chunk that is as long as the body is never over.
-  if (chunked) client.send(`${ENDLESS.toString(16)}\r\n`);
-  const sending = pump(client, ENDLESS, hasAnswer);
+  if (chunked) client.send(`${UNENDING.toString(16)}\r\n`);
+  const sending = pump(client, UNENDING, hasAnswer);
   await app.until("xxxx");
   app.send(
     [`HTTP/1.1 ${status}`, DATE, "Connection: close", "Content-Length: 5", "", "early"].join(
@@ -409,7 +412,7 @@ async function answerEarly(
   );
   then(app);
   await eventually(hasAnswer, () => "for the answer");
-  assert.ok((await sending) < ENDLESS);
+  await sending;
   assert.equal(statusOf(client.text()), status);
   assert.equal(parse(client.text()).content, "early");
 }
@@ -589,6 +592,8 @@ export const streams: readonly Case[] = [
       [false, true].map((chunked) => ({
         topic: "streams",
         name: `passes ${status} during an upload ${chunked ? "in chunks" : "with its length"} to an app that then ${how}`,
+        // A reset overtakes what came before it where a proxy has its hands full.
+        alone: how === "resets with bytes unread",
         run: (stage: Stage) => answerEarly(stage, status, chunked, then),
       })),
     ),
