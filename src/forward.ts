@@ -27,7 +27,7 @@ export function toUpstream(
   isTrusted: Trust,
 ): UpstreamRequest {
   const headers = endToEnd(request.headers);
-  const upgrade = request.canUpgrade ? allValues(request.headers, "upgrade") : [];
+  const upgrade = request.canUpgrade ? allValues(request.headers, "upgrade").filter(isPassed) : [];
   const options: string[] = [];
   if (upgrade.length > 0) {
     headers.push("Upgrade", upgrade.join(", "));
@@ -53,6 +53,11 @@ export function toUpstream(
     origin,
     upgrade: upgrade.length > 0,
   };
+}
+
+/** Tells whether an upgrade may pass: in HTTP/2 (RFC 7540 section 3.2) requests would go by without being looked at. */
+function isPassed(protocols: string): boolean {
+  return !/\bh2c\b/i.test(protocols);
 }
 
 /**

@@ -1,10 +1,12 @@
 import { ambiguity } from "./ambiguity.ts";
 import { crowds } from "./crowds.ts";
+import { errors } from "./errors.ts";
 import type { Case } from "./kit.ts";
 import { repeats } from "./repeats.ts";
 import { requests } from "./requests.ts";
 import { responses } from "./responses.ts";
 import { streams } from "./streams.ts";
+import { websockets } from "./websockets.ts";
 
 /** Every case. */
 export const CASES: readonly Case[] = [
@@ -13,5 +15,8 @@ export const CASES: readonly Case[] = [
   ...repeats,
   ...ambiguity,
   ...streams,
+  ...websockets,
+  ...errors,
+  // Last, for a process that has had many connections keeps more memory.
   ...crowds,
 ];

@@ -85,6 +85,7 @@ export const crowds: readonly Case[] = [
   {
     topic: "streams",
     name: "answers 200 requests that come in a row on one connection in order, each its own",
+    alone: true,
     run: async (stage) => {
       const count = 200;
       const client = await stage.dial();

@@ -202,6 +202,20 @@ export const EXCEPTIONS: readonly Exception[] = [
     ],
   },
   {
+    what: "WebSockets and other upgrades pass",
+    where: {
+      "Bun.serve": "a handler gets no connection, and its `upgrade()` agrees before the app does",
+      "Deno.serve":
+        "a handler gets no connection, and `upgradeWebSocket()` agrees before the app does",
+    },
+    cases: ["tunnels *"],
+  },
+  {
+    what: "A head that does not end in time is refused",
+    where: { "Bun.serve": "the server waits for it", "Deno.serve": "the server waits for it" },
+    cases: ["ends a connection whose request's head does not end in time"],
+  },
+  {
     what: "A target with a fragment is refused",
     where: {
       "Bun.serve": "the server cuts it off",

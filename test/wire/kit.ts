@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { Buffer } from "node:buffer";
 import { dial as dialPort, eventually, listen, type Origin, type Peer } from "../http1-wire.ts";
 
 /** What the cases are about. */
@@ -31,10 +30,16 @@ export interface Stage {
   readonly pid: number;
   /** Connects to the proxy. */
   dial(): Promise<Peer>;
-  /** Connects to a proxy whose target gives its answers half a second, and whose target can be closed. */
+  /** Connects to a proxy that gives its target half a second for an answer's head. */
   dialImpatient(): Promise<Peer>;
-  /** Closes the target of that proxy. */
-  closeImpatientTarget(): Promise<void>;
+  /** Resolves with the next connection on which that proxy asks its target for this case, its head read. */
+  askedImpatiently(): Promise<Peer>;
+  /** Connects to a proxy whose target does not listen. */
+  dialLonely(): Promise<Peer>;
+  /** A proxy on a replica, whose target is the app too. */
+  readonly replica: Replica;
+  /** Resolves once the proxy's log holds a pattern. */
+  logged(pattern: RegExp): Promise<void>;
   /** Resolves with the next connection on which the proxy asks the app for this case, its head read. */
   asked(): Promise<Peer>;
   /** Every connection on which the proxy has asked the app for this case. */
@@ -43,12 +48,26 @@ export interface Stage {
   exchange(request: string, response: string): Promise<Exchange>;
 }
 
+/** A proxy on a replica of the node `primary-node`; paths below `/forwarded/` run there. */
+export interface Replica {
+  /** Connects to it. */
+  dial(): Promise<Peer>;
+  /** Lets the node catch up with a position. */
+  moveTo(position: string): void;
+}
+
 /** What both ends saw. */
 export interface Exchange {
   /** What the app got. */
   readonly request: Message;
   /** What the client got. */
   readonly response: Message;
+}
+
+/** The ends of one request. */
+export interface Ends {
+  readonly client: Peer;
+  readonly app: Peer;
 }
 
 /** A message as it was on the wire, in latin-1. */
@@ -118,28 +137,10 @@ export function statusOf(text: string): number {
   return Number(/^HTTP\/1\.[01] (\d{3})/.exec(text)?.[1]);
 }
 
-/** Takes what a connection brings away from its peer, for a case that brings more than text can hold. */
-export function takeBytes(peer: Peer, onBytes: (bytes: Buffer) => void): void {
-  peer.socket.removeAllListeners("data");
-  peer.socket.on("data", onBytes);
-}
-
-/** Writes bytes until the socket takes no more, and so on, until `count` are out or the socket is gone. */
-export async function pump(peer: Peer, count: number, stop: () => boolean): Promise<number> {
-  const piece = Buffer.alloc(64 * 1024, "x");
-  let sent = 0;
-  while (sent < count && !stop() && !peer.socket.destroyed) {
-    const bytes = count - sent < piece.length ? piece.subarray(0, count - sent) : piece;
-    sent += bytes.length;
-    if (!peer.socket.write(bytes)) {
-      await eventually(
-        () => !peer.socket.writableNeedDrain || stop() || peer.socket.destroyed,
-        () => `for room after ${sent} bytes`,
-        60_000,
-      );
-    }
-  }
-  return sent;
+/** Resolves once exactly `bytes` have come to one end since what came before was forgotten. */
+export async function passes(to: Peer, bytes: string): Promise<void> {
+  await to.until((text) => text.length >= bytes.length);
+  assert.equal(to.text(), bytes);
 }
 
 /** An app that serves many cases at once: it knows each by the Host of its requests. */
@@ -190,13 +191,26 @@ export async function startApp(): Promise<App> {
   };
 }
 
+/** Says of a response that the connection ends with it: another case must not be asked for on it. */
+function asLast(response: string): string {
+  if (/\r\nConnection:/i.test(response)) return response;
+  const final = response.search(/HTTP\/1\.[01] [2-9]/);
+  const lineEnd = response.indexOf("\r\n", final);
+  if (final === -1 || lineEnd === -1) return response;
+  return `${response.slice(0, lineEnd)}\r\nConnection: close${response.slice(lineEnd)}`;
+}
+
 /** What a stage stands on. */
 export interface Ground {
   readonly pid: number;
   readonly port: number;
   readonly app: App;
+  readonly replica: { readonly port: number; moveTo(position: string): void };
   readonly impatientPort: number;
   readonly impatientApp: App;
+  readonly lonelyPort: number;
+  /** Returns what the proxy has written. */
+  log(): string;
 }
 
 /** Runs one case. */
@@ -216,13 +230,20 @@ export async function play(one: Case, ground: Ground, host: string): Promise<voi
     asked: front.asked,
     dial: () => dial(ground.port),
     dialImpatient: () => dial(ground.impatientPort),
-    closeImpatientTarget: () => ground.impatientApp.origin.close(),
+    askedImpatiently: back.asked,
+    replica: { dial: () => dial(ground.replica.port), moveTo: ground.replica.moveTo },
+    dialLonely: () => dial(ground.lonelyPort),
+    logged: (pattern) =>
+      eventually(
+        () => pattern.test(ground.log()),
+        () => `for ${String(pattern)} in ${ground.log()}`,
+      ),
     exchange: async (request, response) => {
       const client = await dial(ground.port);
       client.send(request);
       const app = await front.asked();
       await app.until(isWhole);
-      app.send(response);
+      app.send(asLast(response));
       app.socket.end();
       return { request: parse(app.text()), response: parse(await client.over()) };
     },

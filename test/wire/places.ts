@@ -63,6 +63,8 @@ export function findPlaces(): Place[] {
 export interface Running {
   readonly pid: number;
   readonly port: number;
+  /** What it has written. */
+  log(): string;
   /** Ends it; resolves to what it had written. */
   stop(): Promise<string>;
   /** How it ended, if it has. */
@@ -101,6 +103,7 @@ export async function startDropIn(
   return {
     pid: pidOf(child),
     port,
+    log: () => written,
     ended: () => ended,
     stop: async () => {
       child.kill("SIGKILL");
@@ -118,6 +121,29 @@ function pidOf(child: ChildProcess): number {
 /** How many cases run on one proxy at once. */
 const AT_ONCE = 16;
 
+/** Returns an address at which nobody listens. */
+async function nobody(): Promise<string> {
+  const { origin } = await startApp();
+  await origin.close();
+  return `127.0.0.1:${origin.port}`;
+}
+
+/** How the drop-in on the replica differs. */
+const ON_REPLICA = ["--always-forward", "/forwarded/*", "--wait-timeout", "1s"];
+
+/** Makes what LiteFS shows of a node: of a replica, if it is told of a primary. */
+function makeNode(primary?: string): string {
+  const dir = mkdtempSync(join(tmpdir(), "wire-"));
+  writePosition(dir, "000000000000000a");
+  writeFileSync(join(dir, ".lag"), "+000000000\n");
+  if (primary !== undefined) writeFileSync(join(dir, ".primary"), `${primary}\n`);
+  return dir;
+}
+
+function writePosition(dir: string, position: string): void {
+  writeFileSync(join(dir, "app.db-pos"), `${position}/0000000000000000\n`);
+}
+
 /**
  * Runs cases in one place, those that run alone one after the other.
  *
@@ -127,31 +153,36 @@ export async function runPlace(
   place: Place,
   cases: readonly Case[],
 ): Promise<ReadonlyMap<Case, Outcome>> {
-  const dir = mkdtempSync(join(tmpdir(), "wire-"));
-  writeFileSync(join(dir, "app.db-pos"), "000000000000000a/0000000000000000\n");
-  writeFileSync(join(dir, ".lag"), "+000000000\n");
+  const dir = makeNode();
   const app = await startApp();
   const impatientApp = await startApp();
   const limits = ["--idle-timeout", "2s", "--read-header-timeout", "2s"];
   const target = `127.0.0.1:${app.origin.port}`;
   const impatientTarget = `127.0.0.1:${impatientApp.origin.port}`;
   const noPatience = ["--target-timeout", "500ms", "--target-connect-timeout", "0s"];
-  const [front, back] = await Promise.all([
+  const replicaDir = makeNode("primary-node");
+  const running = await Promise.all([
     startDropIn(place, dir, [...limits, "--target", target, "--passthrough", "/open/*"]),
     startDropIn(place, dir, [...limits, "--target", impatientTarget, ...noPatience]),
+    startDropIn(place, dir, [...limits, "--target", await nobody(), ...noPatience]),
+    startDropIn(place, replicaDir, ["--target", target, ...ON_REPLICA]),
   ]);
+  const [front, back, lonely, replica] = running;
   const ground: Ground = {
     pid: front.pid,
     port: front.port,
     app,
+    replica: { port: replica.port, moveTo: (position) => writePosition(replicaDir, position) },
     impatientPort: back.port,
     impatientApp,
+    lonelyPort: lonely.port,
+    log: front.log,
   };
   const outcomes = new Map<Case, Outcome>();
   const run = async (one: Case): Promise<void> => {
     try {
       await play(one, ground, `case-${cases.indexOf(one)}.test`);
-      const ended = front.ended() ?? back.ended();
+      const ended = running.map((each) => each.ended()).find((each) => each !== undefined);
       if (ended !== undefined) throw new Error(`The proxy ended: ${ended}`);
       outcomes.set(one, undefined);
     } catch (error) {
@@ -166,10 +197,10 @@ export async function runPlace(
     };
     await Promise.all(Array.from({ length: AT_ONCE }, worker));
   } finally {
-    await Promise.all([front.stop(), back.stop()]);
+    await Promise.all(running.map((each) => each.stop()));
     await app.origin.close();
     await impatientApp.origin.close();
-    rmSync(dir, { recursive: true });
+    for (const one of [dir, replicaDir]) rmSync(one, { recursive: true });
   }
   return outcomes;
 }

@@ -1,20 +1,18 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { createHash, type Hash } from "node:crypto";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
-import type { Socket } from "node:net";
 import process from "node:process";
 import { eventually, type Peer } from "../http1-wire.ts";
+import { ENDLESS, pauseAndResume, pump, roomIn, takeBody, takeBytes, watchMemory } from "./bulk.ts";
 import {
   type Case,
   DATE,
+  type Ends,
   isWhole,
   OK,
   parse,
-  pump,
   type Stage,
   statusOf,
-  takeBytes,
   unchunk,
   values,
 } from "./kit.ts";
@@ -30,12 +28,6 @@ const MEMORY = 200 * MIB;
 /** Longer than any time limit with which the proxy is started. */
 const SILENCE = 4000;
 
-/** The ends of one request. */
-interface Ends {
-  readonly client: Peer;
-  readonly app: Peer;
-}
-
 /** Sends a request's head, and resolves once it is at the app. */
 async function open(stage: Stage, startLine: string, lines: readonly string[] = []): Promise<Ends> {
   const client = await stage.dial();
@@ -45,7 +37,8 @@ async function open(stage: Stage, startLine: string, lines: readonly string[] = 
 
 /** Has the app begin an answer, and resolves once its head is at the client. */
 async function answer({ client, app }: Ends, lines: readonly string[], body = ""): Promise<void> {
-  app.send(["HTTP/1.1 200 OK", DATE, ...lines, "", body].join("\r\n"));
+  // No other case is to be asked for on this connection.
+  app.send(["HTTP/1.1 200 OK", DATE, "Connection: close", ...lines, "", body].join("\r\n"));
   await client.until("\r\n\r\n");
   assert.equal(statusOf(client.text()), 200);
 }
@@ -101,64 +94,6 @@ function moment(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, 100));
 }
 
-/** What a connection brings of a body that is too large to be kept. */
-interface Intake {
-  bytes(): number;
-  sum(): string;
-  isWhole(): boolean;
-}
-
-/** Counts and sums the body of a message whose head has come. */
-function takeBody(peer: Peer): Intake {
-  const { lines, rest } = parse(peer.text());
-  const hash = createHash("sha1");
-  const length = Number(values(lines, "content-length")[0] ?? Infinity);
-  let bytes = 0;
-  let isLast = false;
-  const content = (piece: Uint8Array): void => {
-    bytes += piece.length;
-    hash.update(piece);
-  };
-  const chunked = values(lines, "transfer-encoding").length > 0;
-  const take = chunked ? dechunk(content, () => (isLast = true)) : content;
-  take(Buffer.from(rest, "latin1"));
-  takeBytes(peer, take);
-  return {
-    bytes: () => bytes,
-    sum: () => hash.digest("hex"),
-    isWhole: () => (chunked ? isLast : bytes >= length || (length === Infinity && peer.isOver())),
-  };
-}
-
-/** Takes chunks apart as they come. */
-function dechunk(
-  content: (piece: Uint8Array) => void,
-  onLast: () => void,
-): (bytes: Buffer) => void {
-  let line = "";
-  let left = 0;
-  let isOver = false;
-  return (bytes) => {
-    for (let at = 0; at < bytes.length && !isOver;) {
-      if (left > 0) {
-        const piece = bytes.subarray(at, at + left);
-        content(piece);
-        left -= piece.length;
-        at += piece.length;
-        continue;
-      }
-      line += String.fromCharCode(bytes[at++] ?? 0);
-      // The line end behind a chunk stands before the next size.
-      if (!line.endsWith("\r\n") || line === "\r\n") continue;
-      left = Number.parseInt(line.trim(), 16);
-      assert.ok(left >= 0, `No chunk size: ${JSON.stringify(line)}`);
-      isOver = left === 0;
-      line = "";
-      if (isOver) onLast();
-    }
-  };
-}
-
 /** Sends a large body, as fast as it is taken, and returns its checksum. */
 async function giveBody(peer: Peer, size: number, chunked: boolean): Promise<string> {
   const hash: Hash = createHash("sha1");
@@ -180,19 +115,6 @@ async function giveBody(peer: Peer, size: number, chunked: boolean): Promise<str
   return hash.digest("hex");
 }
 
-/** Resolves once a socket takes more, or is gone. */
-function roomIn(socket: Socket): Promise<void> {
-  return new Promise((resolve) => {
-    const done = (): void => {
-      socket.off("drain", done);
-      socket.off("close", done);
-      resolve();
-    };
-    socket.on("drain", done);
-    socket.on("close", done);
-  });
-}
-
 /** Passes a large body from one end to the other. */
 async function passLarge(stage: Stage, from: Peer, to: Peer, chunked: boolean): Promise<void> {
   const peak = watchMemory(stage.pid);
@@ -210,60 +132,6 @@ async function passLarge(stage: Stage, from: Peer, to: Peer, chunked: boolean): 
   assert.ok(intake.isWhole());
   const memory = peak();
   assert.ok(memory === undefined || memory < MEMORY, `Took ${memory} bytes of memory`);
-}
-
-/** Returns what tells the most memory that a process has taken since, in bytes; undefined where the system does not tell. */
-function watchMemory(pid: number): () => number | undefined {
-  const directory = `/proc/${pid}`;
-  if (!existsSync(`${directory}/status`)) return () => undefined;
-  try {
-    writeFileSync(`${directory}/clear_refs`, "5");
-  } catch {
-    // Then the peak since the start counts.
-  }
-  return () => {
-    const status = readFileSync(`${directory}/status`, "latin1");
-    return Number(/VmHWM:\s*(\d+) kB/.exec(status)?.[1]) * 1024;
-  };
-}
-
-/** A body that no row of socket buffers holds. */
-const ENDLESS = 256 * MIB;
-
-/** What the buffers of four sockets hold at most as Linux sizes them, and 1 MiB in the proxy. */
-const HELD = (4 * 6 + 1) * MIB;
-
-/** Has one end, which has sent a byte, go on although the other does not read, until it stops; then the other reads on. */
-async function pauseAndResume(from: Peer, to: Peer): Promise<void> {
-  to.socket.pause();
-  let isPaused = true;
-  let sent = 0;
-  let since = Date.now();
-  const sending = (async () => {
-    const piece = Buffer.alloc(65_536, "y");
-    for (
-      ;
-      sent < ENDLESS && isPaused && !from.socket.destroyed;
-      sent += piece.length, since = Date.now()
-    )
-      if (!from.socket.write(piece)) await roomIn(from.socket);
-  })();
-  await eventually(
-    () => sent > HELD || Date.now() - since > 700,
-    () => `for the sending to stop at ${sent} bytes`,
-    20_000,
-  );
-  isPaused = false;
-  assert.ok(sent <= HELD, `${sent} bytes were taken`);
-  assert.ok(!to.isOver() && !from.isOver());
-  const intake = takeBody(to);
-  to.socket.resume();
-  await sending;
-  await eventually(
-    () => intake.bytes() === sent + 1,
-    () => `for ${sent + 1} bytes after ${intake.bytes()}`,
-    20_000,
-  );
 }
 
 /** The ways in which a client goes. */
@@ -554,7 +422,7 @@ export const streams: readonly Case[] = [
     run: async (stage) => {
       const ends = await open(stage, "GET /large");
       await answer(ends, [`Content-Length: ${ENDLESS}`], "y");
-      await pauseAndResume(ends.app, ends.client);
+      await pauseAndResume(ends.app, ends.client, 1);
     },
   },
   {
@@ -564,7 +432,7 @@ export const streams: readonly Case[] = [
     run: async (stage) => {
       const { client, app } = await open(stage, "PUT /large", [`Content-Length: ${ENDLESS}`]);
       client.send("y");
-      await pauseAndResume(client, app);
+      await pauseAndResume(client, app, 1);
     },
   },
   ...PHASES.flatMap(([when, begin]): Case[] =>
