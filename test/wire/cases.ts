@@ -2,6 +2,7 @@ import { ambiguity } from "./ambiguity.ts";
 import { crowds } from "./crowds.ts";
 import { errors } from "./errors.ts";
 import type { Case } from "./kit.ts";
+import { random } from "./random.ts";
 import { repeats } from "./repeats.ts";
 import { requests } from "./requests.ts";
 import { responses } from "./responses.ts";
@@ -17,6 +18,7 @@ export const CASES: readonly Case[] = [
   ...streams,
   ...websockets,
   ...errors,
+  ...random,
   // Last, for a process that has had many connections keeps more memory.
   ...crowds,
 ];

@@ -211,6 +211,19 @@ export const EXCEPTIONS: readonly Exception[] = [
     cases: ["tunnels *"],
   },
   {
+    what: "A request with a body that asks for an upgrade is served without it",
+    where: { "Deno.serve": "the server answers 400" },
+    cases: ["serves a request without the upgrade with a body"],
+  },
+  {
+    what: "Any valid message passes as it is, whatever packets it comes in",
+    where: {
+      "Bun.serve": "for the reasons in the lines above",
+      "Deno.serve": "for the reasons in the lines above",
+    },
+    cases: ["passes any *"],
+  },
+  {
     what: "A head that does not end in time is refused",
     where: { "Bun.serve": "the server waits for it", "Deno.serve": "the server waits for it" },
     cases: ["ends a connection whose request's head does not end in time"],
