@@ -12,6 +12,18 @@ export interface Channel {
   readonly body: AsyncIterable<Uint8Array>;
 }
 
+/** Names the method with which a reader gives a piece back. */
+export const GIVE_BACK: unique symbol = Symbol("give back");
+
+/** Reads a body. */
+export interface PieceSource extends AsyncIterator<Uint8Array> {
+  /**
+   * Takes a piece back that its reader needs no more, and frees its memory. Garbage collection lags far behind a large
+   * body: without this it takes three times the memory on Deno.
+   */
+  [GIVE_BACK]?(piece: Uint8Array): void;
+}
+
 /** How many bytes may wait for the reader before the socket is paused. */
 const HIGH_WATER = 64 * 1024;
 
@@ -96,8 +108,9 @@ export function createChannel(socket: Socket, onPull: () => void, onLeave: () =>
       settle();
     },
     body: {
-      [Symbol.asyncIterator]: () => ({
+      [Symbol.asyncIterator]: (): PieceSource => ({
         next,
+        [GIVE_BACK]: free,
         return: () => {
           pieces.length = 0;
           if (!over) {
@@ -115,3 +128,11 @@ export function createChannel(socket: Socket, onPull: () => void, onLeave: () =>
 }
 
 const END: IteratorReturnResult<undefined> = { done: true, value: undefined };
+
+// Node 20 does not have it, and the types not yet.
+const { transfer } = ArrayBuffer.prototype as { transfer?(length: number): ArrayBuffer };
+
+/** Frees the memory of a piece that shares it with no other. */
+function free({ byteLength, buffer }: Uint8Array): void {
+  if (byteLength === buffer.byteLength && buffer instanceof ArrayBuffer) transfer?.call(buffer, 0);
+}

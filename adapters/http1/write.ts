@@ -1,10 +1,14 @@
 import { Buffer } from "node:buffer";
 import type { Socket } from "node:net";
 import type { HeaderLines } from "../../src/index.ts";
+import { GIVE_BACK, type PieceSource } from "./channel.ts";
 import { isFieldValue, isToken } from "./parse.ts";
 
 /** Bodies up to this size go out in one write with their head, in bytes. */
 const JOINED = 64 * 1024;
+
+/** Chunks up to this size go out in one piece, in bytes; to copy larger ones costs more than to write three pieces. */
+const COPIED = 8 * 1024;
 
 /**
  * Spells a head.
@@ -110,7 +114,7 @@ export interface BodyWriting {
   /** Where to. */
   readonly socket: Socket;
   /** The pieces. */
-  readonly source: AsyncIterator<Uint8Array>;
+  readonly source: PieceSource;
   /** How it goes out. */
   readonly framing: BodyFraming;
   /** Returns the trailer section once the pieces have ended. */
@@ -151,20 +155,23 @@ export async function writeBody(writing: BodyWriting): Promise<boolean> {
       letGo(source);
       return false;
     }
-    if (framing.chunked) writeChunk(socket, piece);
-    else socket.write(piece);
+    const done = source[GIVE_BACK] === undefined ? undefined : () => source[GIVE_BACK]?.(piece);
+    if (framing.chunked) writeChunk(socket, piece, done);
+    else socket.write(piece, done);
     await writing.taken();
   }
   if (framing.chunked) socket.write(spellHead("0", writing.trailers?.() ?? [], ""), "latin1");
   return framing.length === undefined || sent === framing.length;
 }
 
-function writeChunk(socket: Socket, piece: Uint8Array): void {
+function writeChunk(socket: Socket, piece: Uint8Array, done: (() => void) | undefined): void {
   const size = `${piece.length.toString(16)}\r\n`;
-  if (piece.length > JOINED) {
+  if (piece.length > COPIED) {
+    socket.cork();
     socket.write(size, "latin1");
-    socket.write(piece);
+    socket.write(piece, done);
     socket.write("\r\n", "latin1");
+    socket.uncork();
     return;
   }
   const bytes = Buffer.allocUnsafe(size.length + piece.length + 2);
@@ -172,6 +179,7 @@ function writeChunk(socket: Socket, piece: Uint8Array): void {
   bytes.set(piece, size.length);
   bytes.write("\r\n", size.length + piece.length, "latin1");
   socket.write(bytes);
+  done?.();
 }
 
 /**
