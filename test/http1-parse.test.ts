@@ -455,6 +455,7 @@ describe("createBodyDecoder()", () => {
     ["a control byte in an extension", "5;a\0\r\nhello\r\n"],
     ["a size beyond a double", "fffffffffffffff\r\n"],
     ["a size that is too small", "4\r\nhello"],
+    ["a CR too many behind the data", "5\r\nhello\r\r\n0\r\n\r\n"],
     ["a bare LF after the data", "5\r\nhello\n0\r\n\r\n"],
     ["a bare CR after the data", "5\r\nhello\r0\r\n\r\n"],
     ["an endless extension", `5;${"a".repeat(DEFAULT_LIMITS.trailerBytes)}`],

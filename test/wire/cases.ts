@@ -1,4 +1,5 @@
 import { ambiguity } from "./ambiguity.ts";
+import { corpus } from "./corpus.ts";
 import { crowds } from "./crowds.ts";
 import { errors } from "./errors.ts";
 import type { Case } from "./kit.ts";
@@ -15,6 +16,7 @@ export const CASES: readonly Case[] = [
   ...responses,
   ...repeats,
   ...ambiguity,
+  ...corpus,
   ...streams,
   ...websockets,
   ...errors,

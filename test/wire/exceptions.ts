@@ -87,6 +87,8 @@ export const EXCEPTIONS: readonly Exception[] = [
     cases: [
       "never ends a request with a trailer that frames",
       "never ends a request with a trailer that routes",
+      'lets no request through with the chunks "5\\r\\nhello\\r\\n0\\r\\nTransfer-Encoding: *',
+      'lets no request through with the chunks "5\\r\\nhello\\r\\n0\\r\\nX-A: aaa*',
     ],
   },
   {
@@ -102,6 +104,14 @@ export const EXCEPTIONS: readonly Exception[] = [
     cases: [
       "answers pipelined requests in their order",
       "answers 200 requests that come in a row on one connection in order, each its own",
+      "reads in one way a request with length 0 and another request behind it",
+      "reads in one way a request with no framing and another request behind it",
+      "reads in one way a request with a body by length that begins like chunks",
+      "reads in one way a request with chunks and another request behind them",
+      "reads in one way a request with blanks around its length",
+      "reads in one way a request with a body that was announced, sent at once, and another request behind it",
+      "reads in one way a request with an upgrade that the app does not take, and another request behind it",
+      "reads in one way a request with a trailer with a name of its own",
     ],
   },
   {
@@ -229,6 +239,41 @@ export const EXCEPTIONS: readonly Exception[] = [
     cases: ["ends a connection whose request's head does not end in time"],
   },
   {
+    what: "An empty line before a request is passed over",
+    where: { "Bun.serve": "the server answers 400" },
+    cases: ["reads in one way a request with an empty line before it"],
+  },
+  {
+    what: "Absolute targets with a user, a backslash or no host are refused",
+    where: {
+      "Bun.serve": "`Request.url` is made of the Host line",
+      "Deno.serve": "the Host line wins",
+    },
+    cases: [
+      "lets no request through with a user in an absolute target",
+      "lets no request through with an absolute target without a host",
+      "lets no request through with a backslash in the host of an absolute target",
+    ],
+  },
+  {
+    what: "A DEL in the target is refused",
+    where: { "Bun.serve": "the server escapes it" },
+    cases: ["lets no request through with a DEL in the target"],
+  },
+  {
+    what: "Other codings than chunked, and blanks before a chunk's size, are refused",
+    where: { "Deno.serve": "the server passes over both" },
+    cases: [
+      'lets no request through with the coding "gzip, chunked"',
+      'lets no request through with the chunks " 5\\r\\nhello*',
+    ],
+  },
+  {
+    what: "HTTP/2 is refused",
+    where: { "Deno.serve": "the server speaks it" },
+    cases: ["lets no request through with the preface of HTTP/2"],
+  },
+  {
     what: "A target with a fragment is refused",
     where: {
       "Bun.serve": "the server cuts it off",
@@ -242,6 +287,8 @@ export const EXCEPTIONS: readonly Exception[] = [
     cases: [
       "refuses a request with bare LF line ends",
       "refuses a request with one bare LF line end",
+      "lets no request through with an LF alone for the empty line",
+      "lets no request through with a smuggled line behind a bare LF",
     ],
   },
 ];
