@@ -1,0 +1,250 @@
+import type { Event, Kind, Observation } from "./history.ts";
+import { includes, type Reign, show, type Transaction } from "./log.ts";
+import type { Plan } from "./plan.ts";
+
+/** A promise that was not kept. */
+export interface Violation {
+  readonly promise:
+    | "read your writes"
+    | "monotonic reads"
+    | "no write twice"
+    | "no write without a commit"
+    | "answers in time"
+    | "nobody is blocked"
+    | "healing costs one trip"
+    | "a clear status";
+  /** The request. */
+  readonly request: number;
+  /** What was seen, for people. */
+  readonly text: string;
+}
+
+/** What a client has been shown of each database, and must be shown from then on. */
+type Floor = readonly (Transaction | undefined)[];
+
+interface Session {
+  /** What a write has shown it. */
+  written: Floor;
+  /** What anything has shown it. */
+  seen: Floor;
+  /** Whether it has been given a token: before that nothing is remembered of what it reads. */
+  hasToken: boolean;
+}
+
+interface Asked {
+  readonly client: number;
+  readonly kind: Kind;
+  readonly at: number;
+  /** What its client had been shown when it asked; lowered when a history is lost. */
+  written: Floor;
+  seen: Floor;
+  readonly hadToken: boolean;
+  readonly isCalm: boolean;
+}
+
+/**
+ * Judges a history. It knows what was committed, whose history the cluster's is, and what answers have shown; of tokens it
+ * knows nothing. What it holds everybody to:
+ *
+ * - A client with the `Txid` header is shown, by every read, all that any answer has shown it before it asked.
+ * - A browser keeps what the last answer gave it: of two requests that were under way at once, the one answered last
+ *   counts, with all that its client had been shown when it asked. What was read never counts against what was written.
+ * - What a client that has no token reads is not remembered, unless `reads` is `all`; with `off` no read is.
+ * - What a failover or a restore has lost is nobody's any more: everybody's floor sinks to what is left of it.
+ * - LiteFS's own proxy remembers writes of browsers and nothing else, and honours no header.
+ * - Where histories cannot be told apart (LiteFS's bare tokens, storages that remember none, operators who ignore it) or
+ *   the primary cannot be asked, positions are compared as numbers.
+ * - No write is applied twice, and none is answered as done that was not.
+ * - Once all is mended, every read is answered at once and well, with one more trip to the primary at most.
+ *
+ * @param plan The world.
+ * @param events What happened in it.
+ */
+export function check(plan: Plan, events: readonly Event[]): Violation[] {
+  const violations: Violation[] = [];
+  const sessions = new Map<number, Session>();
+  const asked = new Map<number, Asked>();
+  const commits = new Map<number, number>();
+  let reign: Reign | undefined;
+  let isCalm = false;
+  const nothing: Floor = Array.from({ length: plan.databases }, () => undefined);
+  const tellsHistories =
+    plan.marks === "all" &&
+    plan.foreignTokens !== "ignore" &&
+    plan.isFly &&
+    !plan.faults.has("forger");
+
+  function sessionOf(client: number): Session {
+    let session = sessions.get(client);
+    if (session === undefined) {
+      session = { written: nothing, seen: nothing, hasToken: false };
+      sessions.set(client, session);
+    }
+    return session;
+  }
+
+  /** Takes away what is lost. */
+  function surviving(floor: Floor): Floor {
+    return floor.map((one) => {
+      let left = one;
+      while (left !== undefined && !includes(headOf(left.database), left)) left = left.parent;
+      return left;
+    });
+  }
+
+  const live: (Transaction | undefined)[] = [...nothing];
+
+  /** What the cluster's history of a database has come to. */
+  function headOf(database: number): Transaction | undefined {
+    return live[database];
+  }
+
+  function sink(): void {
+    for (const session of sessions.values()) {
+      session.written = surviving(session.written);
+      session.seen = surviving(session.seen);
+    }
+    for (const one of asked.values()) {
+      one.written = surviving(one.written);
+      one.seen = surviving(one.seen);
+    }
+  }
+
+  /** Tells whether what was shown has everything of a floor. */
+  function covers(shown: Observation, floor: Floor, isStrict: boolean): Transaction | undefined {
+    return floor.find((least, database) => {
+      if (least === undefined) return false;
+      const head = shown.heads[database];
+      if (head === undefined) return true;
+      return isStrict ? !includes(head, least) : head.number < least.number;
+    });
+  }
+
+  function judge(event: Extract<Event, { type: "answered" }>, one: Asked): void {
+    const { observation, status, request, isOld } = event;
+    const client = plan.clients.find(({ index }) => index === one.client);
+    if (client === undefined || client.kind === "forger") return;
+    if (one.kind === "write" && status === 200 && observation !== undefined) {
+      if (observation.wrote === undefined ? false : observation.wrote.request !== request)
+        found("no write without a commit", request, "answered as done");
+    }
+    if (!STATUSES.has(status)) found("a clear status", request, `status ${status}`);
+    const isBlind = isOld && client.kind === "api";
+    if (one.kind === "read" && status === 200 && observation !== undefined && !isBlind) {
+      const isStrict = tellsHistories && !plan.faults.has("old proxy");
+      const unwritten = covers(observation, one.written, isStrict);
+      if (unwritten !== undefined)
+        found("read your writes", request, missing(observation, unwritten));
+      const unseen = isOld ? undefined : covers(observation, one.seen, isStrict);
+      if (unseen !== undefined) found("monotonic reads", request, missing(observation, unseen));
+    }
+    if (one.isCalm && one.kind === "read") {
+      if (status !== 200) found("nobody is blocked", request, `status ${status}`);
+      if (event.hops > 1) found("healing costs one trip", request, `${event.hops} hops`);
+      if (event.at - one.at > promptness(plan))
+        found("nobody is blocked", request, `took ${event.at - one.at} ms`);
+    }
+    learn(event, one, client.kind === "api");
+  }
+
+  /** Takes in what an answer has shown. */
+  function learn(
+    { observation, status, isOld }: Extract<Event, { type: "answered" }>,
+    one: Asked,
+    keepsAll: boolean,
+  ): void {
+    if (status !== 200 || observation === undefined || one.kind === "stale") return;
+    const session = sessionOf(one.client);
+    if (isOld && (keepsAll || one.kind === "read")) return;
+    const wrote = observation.wrote !== undefined;
+    const remembers = isOld ? false : mints(plan, one, keepsAll, wrote);
+    const shown = surviving(observation.heads);
+    const own = surviving(
+      nothing.map((_, index) =>
+        observation.wrote?.database === index ? observation.wrote : undefined,
+      ),
+    );
+    if (wrote) {
+      session.hasToken = true;
+      session.written = joined(keepsAll ? session.written : one.written, own);
+    }
+    if (remembers) session.seen = joined(keepsAll ? session.seen : one.seen, shown);
+    if (remembers) session.hasToken = true;
+  }
+
+  function found(promise: Violation["promise"], request: number, text: string): void {
+    violations.push({ promise, request, text });
+  }
+
+  for (const event of events) {
+    switch (event.type) {
+      case "reign":
+        ({ reign } = event);
+        for (const [database, head] of reign.heads.entries()) live[database] = head;
+        sink();
+        break;
+      case "commit": {
+        const { transaction } = event;
+        live[transaction.database] = transaction;
+        commits.set(transaction.request, (commits.get(transaction.request) ?? 0) + 1);
+        break;
+      }
+      case "sent": {
+        const { written, seen, hasToken } = sessionOf(event.client);
+        const { client, kind, at } = event;
+        asked.set(event.request, { client, kind, at, written, seen, hadToken: hasToken, isCalm });
+        break;
+      }
+      case "answered": {
+        const one = asked.get(event.request);
+        asked.delete(event.request);
+        if (one !== undefined) judge(event, one);
+        break;
+      }
+      case "left":
+        asked.delete(event.request);
+        break;
+      case "calm":
+        isCalm = canHeal(plan);
+        break;
+    }
+  }
+  for (const [request, count] of commits)
+    if (count > 1 && request >= 0) found("no write twice", request, `${count} commits`);
+  for (const [request, { client }] of asked)
+    found("answers in time", request, `client ${client} waits for ever`);
+  return violations;
+}
+
+/** The statuses that the documentation names, the app's 500, and 0 for a connection that broke. */
+const STATUSES: ReadonlySet<number> = new Set([0, 200, 409, 412, 500, 502, 503, 504]);
+
+/** Tells whether an answer gives its client a token for what it has seen. */
+function mints({ reads }: Plan, one: Asked, byHeader: boolean, wrote: boolean): boolean {
+  if (reads === "off") return false;
+  return wrote || reads === "all" || byHeader || one.hadToken;
+}
+
+/** Joins two floors: of each database what has more. */
+function joined(one: Floor, other: Floor): Floor {
+  return one.map((first, index) => {
+    const second = other[index];
+    if (first === undefined || second === undefined) return first ?? second;
+    return includes(first, second) ? first : second;
+  });
+}
+
+/** Tells whether every node can answer everybody once all is mended: LiteFS's proxy waits for what is lost, for one. */
+function canHeal(plan: Plan): boolean {
+  return plan.isFly && plan.foreignTokens === "primary" && !plan.faults.has("old proxy");
+}
+
+/** How long an answer takes at most that nothing holds up, in milliseconds. */
+function promptness(plan: Plan): number {
+  return plan.transit * 4 + plan.appTime * 2 + plan.storageDelay * 40 + 5;
+}
+
+function missing(observation: Observation, least: Transaction): string {
+  const shown = observation.heads.map(show).join(" ");
+  return `node ${observation.node} shows ${shown} without ${show(least)}`;
+}
