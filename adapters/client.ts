@@ -49,15 +49,11 @@ export interface SessionOptions {
   readonly store?: SessionStore | undefined;
 }
 
-/** What a session has seen of one origin: a token for each database, the empty name for the first. */
-type Tokens = ReadonlyMap<string, string>;
-
-/** What is known of one origin. */
-interface Known {
-  tokens: Tokens;
-  /** How often a past was lost: what a request brings back from before that does not count. */
-  resets: number;
-}
+/**
+ * What a session has seen of one origin: tokens by the name of their database, empty for the first. There are several
+ * where answers have come at once: they may be of two histories, of which only the primary knows the lost one.
+ */
+type Tokens = ReadonlyMap<string, readonly string[]>;
 
 /** The header field that carries tokens both ways. */
 const FIELD = "Txid";
@@ -87,40 +83,33 @@ export function createSession(
   const origins = new Set(originsOf(options.origin).map(checkedOrigin));
   const send = options.fetch ?? ((request: Request) => fetch(request));
   const { store } = options;
-  const seen = new Map<string, Known>();
+  const seen = new Map<string, Tokens>();
 
-  function knownOf(origin: string): Known {
-    let known = seen.get(origin);
-    if (known === undefined) {
-      known = { tokens: parse(store?.get(origin) ?? ""), resets: 0 };
-      seen.set(origin, known);
+  function tokensOf(origin: string): Tokens {
+    let tokens = seen.get(origin);
+    if (tokens === undefined) {
+      tokens = parse(store?.get(origin) ?? "");
+      seen.set(origin, tokens);
     }
-    return known;
+    return tokens;
   }
 
-  /** Takes in what an answer says; `resets` is what was known when its request went out. */
-  function learn(origin: string, text: string, resets: number): void {
-    const known = knownOf(origin);
-    const isReset = /;\s*reset\b/i.test(text);
-    const isLate = resets !== known.resets;
-    // What was on its way when the past was lost may be of that past; only what replaces it counts.
-    if (isLate && !isReset) return;
-    if (isReset && !isLate) {
-      known.resets++;
-      known.tokens = parse(text);
-    } else known.tokens = merged(known.tokens, parse(text));
-    store?.set(origin, format(known.tokens));
+  /** Takes in what an answer says; `carried` is what its request said. */
+  function learn(origin: string, text: string, carried: Tokens): void {
+    const tokens = replaced(tokensOf(origin), carried, parse(text), /;\s*reset\b/i.test(text));
+    seen.set(origin, tokens);
+    store?.set(origin, format(tokens));
   }
 
   return async (input, init) => {
     const request = new Request(input, init);
     const { origin } = new URL(request.url);
     if (!origins.has(origin)) return send(request);
-    const { tokens, resets } = knownOf(origin);
+    const tokens = tokensOf(origin);
     request.headers.set(FIELD, format(tokens));
     const response = await send(request);
     const text = response.headers.get(FIELD);
-    if (text !== null) learn(origin, text, resets);
+    if (text !== null) learn(origin, text, tokens);
     return response;
   };
 }
@@ -147,31 +136,47 @@ function checkedOrigin(text: string): string {
 
 /** Reads the tokens of a header value, `TOKEN, name=TOKEN`; what is none is left out. */
 function parse(text: string): Tokens {
-  const tokens = new Map<string, string>();
+  const tokens = new Map<string, string[]>();
   for (const member of text.split(",")) {
     const equals = member.indexOf("=");
+    const name = equals === -1 ? "" : member.slice(0, equals).trim();
     const [token = ""] = member.slice(equals + 1).split(";");
-    if (positionOf(token.trim()) !== "")
-      tokens.set(equals === -1 ? "" : member.slice(0, equals).trim(), token.trim());
+    if (parsePosition(token.trim().slice(0, 16)) === undefined) continue;
+    tokens.set(name, [...(tokens.get(name) ?? []), token.trim()]);
   }
   return tokens;
 }
 
 /** Writes tokens as a header value; `0` asks for them where there are none yet. */
 function format(tokens: Tokens): string {
-  if (tokens.size === 0) return "0";
-  return [...tokens].map(([name, token]) => (name === "" ? token : `${name}=${token}`)).join(", ");
+  const members = [...tokens].flatMap(([name, all]) =>
+    all.map((token) => (name === "" ? token : `${name}=${token}`)),
+  );
+  return members.length === 0 ? "0" : members.join(", ");
 }
 
-function merged(known: Tokens, told: Tokens): Tokens {
-  const greatest = new Map(known);
-  for (const [name, token] of told) {
-    if (positionOf(token) >= positionOf(greatest.get(name) ?? "")) greatest.set(name, token);
+/** How many tokens of one database are kept: so many count at the proxy. */
+const MAX_TOKENS = 8;
+
+/** Tells whether a token says what none of the others does: one without a history is compared by its position alone. */
+function isNeeded(token: string, _index: number, all: readonly string[]): boolean {
+  return token.includes("/") || !all.some((other) => other !== token && other > token);
+}
+
+/**
+ * Replaces what a request carried by what its answer says, which covers it or stands for the loss of it. What other answers
+ * have brought meanwhile stays.
+ */
+function replaced(known: Tokens, carried: Tokens, told: Tokens, isReset: boolean): Tokens {
+  const tokens = new Map<string, readonly string[]>();
+  for (const name of new Set([...known.keys(), ...told.keys()])) {
+    const brought = told.get(name) ?? [];
+    const gone = isReset || brought.length > 0 ? (carried.get(name) ?? []) : [];
+    const kept = (known.get(name) ?? []).filter((token) => !gone.includes(token));
+    const all = [...new Set([...kept, ...brought])].filter(isNeeded);
+    // Positions are ordered as text is.
+    if (all.length > MAX_TOKENS) all.sort((a, b) => (a < b ? 1 : -1)).splice(MAX_TOKENS);
+    if (all.length > 0) tokens.set(name, all);
   }
-  return greatest;
-}
-
-/** The position of a token, whose order is the order of text; empty when it is none. */
-function positionOf(token: string): string {
-  return parsePosition(token.slice(0, 16)) ?? "";
+  return tokens;
 }

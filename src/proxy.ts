@@ -153,7 +153,8 @@ export function createProxy(options: ProxyOptions): Proxy {
     if (settings.foreignTokens === "error") return refuseToken(trail);
     if (settings.foreignTokens === "primary") {
       if (await mayReadThere(request)) return readThere(trail, OTHER_HISTORY);
-      if (await isCutOff()) {
+      // Whoever took the request here took this node for the primary: the cluster is changing, and so is its history.
+      if (wasReplayed(request.headers) || (await isCutOff())) {
         if (isStaleAllowed(request)) return onStale(trail);
         return own(trail, OTHER_HISTORY, answer(504, "Proxy timeout", RETRY));
       }

@@ -57,17 +57,34 @@ describe("createSession()", () => {
     assert.equal(carried.at(-1), `${T3}, users=${T2}`);
   });
 
-  it("takes a lower token when a past was lost, and nothing of that past afterwards", async () => {
+  it("takes a lower token instead of the one that a lost past has left", async () => {
     const { fetch, carried, answer } = server();
     const session = createSession({ origin: ORIGIN, fetch });
     void session(`${ORIGIN}/`);
     await answer(0, T3);
-    for (let count = 0; count < 3; count++) void session(`${ORIGIN}/`);
-    await answer(2, `${T2}/new;reset`);
-    await answer(1, T3);
-    await answer(3, `${T1}/new;reset`);
     void session(`${ORIGIN}/`);
-    assert.equal(carried.at(-1), `${T2}/new`);
+    await answer(1, `${T1}/new;reset`);
+    void session(`${ORIGIN}/`);
+    assert.equal(carried.at(-1), `${T1}/new`);
+  });
+
+  it("keeps what other answers have brought while a lost past was taken back", async () => {
+    const { fetch, carried, answer } = server();
+    const session = createSession({ origin: ORIGIN, fetch });
+    void session(`${ORIGIN}/`);
+    await answer(0, T3);
+    for (let count = 0; count < 4; count++) void session(`${ORIGIN}/`);
+    await answer(1, `${T1}/new;reset`);
+    // A write that was on its way meanwhile.
+    await answer(2, `${T2}/new`);
+    // Two reads that were, too: each of them takes back what it carried, and no more.
+    await answer(3, `${T1}/new;reset`);
+    await answer(4, "0;reset");
+    void session(`${ORIGIN}/`);
+    assert.equal(carried.at(-1), `${T1}/new, ${T2}/new`);
+    await answer(5, `${T3}/new`);
+    void session(`${ORIGIN}/`);
+    assert.equal(carried.at(-1), `${T3}/new`);
   });
 
   it("begins anew when all tokens are taken back", async () => {

@@ -29,6 +29,8 @@ interface Session {
   seen: Floor;
   /** Whether it has been given a token: before that nothing is remembered of what it reads. */
   hasToken: boolean;
+  /** Whether a history has been lost: what it holds may be taken back. */
+  mayHeal: boolean;
 }
 
 interface Asked {
@@ -39,6 +41,7 @@ interface Asked {
   written: Floor;
   seen: Floor;
   readonly hadToken: boolean;
+  mayHeal: boolean;
   readonly isCalm: boolean;
 }
 
@@ -51,11 +54,15 @@ interface Asked {
  *   counts, with all that its client had been shown when it asked. What was read never counts against what was written.
  * - What a client that has no token reads is not remembered, unless `reads` is `all`; with `off` no read is.
  * - What a failover or a restore has lost is nobody's any more: everybody's floor sinks to what is left of it.
- * - LiteFS's own proxy remembers writes of browsers and nothing else, and honours no header.
- * - Where histories cannot be told apart (LiteFS's bare tokens, storages that remember none, operators who ignore it) or
- *   the primary cannot be asked, positions are compared as numbers.
+ * - An answer that takes back a token from a lost history brings its browser back to what that had been shown when it asked.
+ * - LiteFS's own proxy remembers the writes of browsers that it knows for writes, in one database, and honours no header.
+ * - What an answer shows while its node's storage fails is not remembered.
+ * - Where the primary cannot be asked, and where a 412 takes back what its client had been shown, nothing is promised once
+ *   a history has been lost.
+ * - Where histories cannot be told apart (bare tokens, which is all that LiteFS mints and that `reads: off` leaves a browser, storages that remember none, operators who ignore it),
+ *   positions are compared as numbers.
  * - No write is applied twice, and none is answered as done that was not.
- * - Once all is mended, every read is answered at once and well, with one more trip to the primary at most.
+ * - Once all is mended, every client's first read costs one wait and one trip to the primary at most, and the next nothing.
  *
  * @param plan The world.
  * @param events What happened in it.
@@ -67,6 +74,8 @@ export function check(plan: Plan, events: readonly Event[]): Violation[] {
   const commits = new Map<number, number>();
   let reign: Reign | undefined;
   let isCalm = false;
+  /** Who has been answered since all is mended. */
+  const healed = new Set<number>();
   const nothing: Floor = Array.from({ length: plan.databases }, () => undefined);
   const tellsHistories =
     plan.marks === "all" &&
@@ -74,10 +83,12 @@ export function check(plan: Plan, events: readonly Event[]): Violation[] {
     plan.isFly &&
     !plan.faults.has("forger");
 
+  const heals = plan.isFly && plan.foreignTokens !== "error";
+
   function sessionOf(client: number): Session {
     let session = sessions.get(client);
     if (session === undefined) {
-      session = { written: nothing, seen: nothing, hasToken: false };
+      session = { written: nothing, seen: nothing, hasToken: false, mayHeal: false };
       sessions.set(client, session);
     }
     return session;
@@ -101,10 +112,12 @@ export function check(plan: Plan, events: readonly Event[]): Violation[] {
 
   function sink(): void {
     for (const session of sessions.values()) {
+      session.mayHeal = true;
       session.written = surviving(session.written);
       session.seen = surviving(session.seen);
     }
     for (const one of asked.values()) {
+      one.mayHeal = true;
       one.written = surviving(one.written);
       one.seen = surviving(one.seen);
     }
@@ -130,9 +143,13 @@ export function check(plan: Plan, events: readonly Event[]): Violation[] {
     }
     if (!STATUSES.has(status)) found("a clear status", request, `status ${status}`);
     const isBlind = isOld && client.kind === "api";
-    if (one.kind === "read" && status === 200 && observation !== undefined && !isBlind) {
-      const isStrict = tellsHistories && !plan.faults.has("old proxy");
-      const unwritten = covers(observation, one.written, isStrict);
+    const isPromised = one.kind === "read" && !isBlind && (heals || !one.mayHeal);
+    if (isPromised && status === 200 && observation !== undefined) {
+      const hasHistory = plan.reads !== "off" || client.kind === "api";
+      const isStrict = tellsHistories && hasHistory && !plan.faults.has("old proxy");
+      // LiteFS's proxy knows one database.
+      const written = isOld ? one.written.slice(0, 1) : one.written;
+      const unwritten = covers(observation, written, isStrict);
       if (unwritten !== undefined)
         found("read your writes", request, missing(observation, unwritten));
       const unseen = isOld ? undefined : covers(observation, one.seen, isStrict);
@@ -140,8 +157,12 @@ export function check(plan: Plan, events: readonly Event[]): Violation[] {
     }
     if (one.isCalm && one.kind === "read") {
       if (status !== 200) found("nobody is blocked", request, `status ${status}`);
-      if (event.hops > 1) found("healing costs one trip", request, `${event.hops} hops`);
-      if (event.at - one.at > promptness(plan))
+      // A replica cannot tell a token from a lost past from one that is ahead of it: once, it waits.
+      const isFirst = !healed.has(one.client);
+      healed.add(one.client);
+      if (event.hops > (isFirst ? 1 : 0))
+        found("healing costs one trip", request, `${event.hops} hops`);
+      if (event.at - one.at > promptness(plan) + (isFirst ? plan.waitTimeout : 0))
         found("nobody is blocked", request, `took ${event.at - one.at} ms`);
     }
     learn(event, one, client.kind === "api");
@@ -149,19 +170,28 @@ export function check(plan: Plan, events: readonly Event[]): Violation[] {
 
   /** Takes in what an answer has shown. */
   function learn(
-    { observation, status, isOld }: Extract<Event, { type: "answered" }>,
+    { observation, status, isOld, isUntold }: Extract<Event, { type: "answered" }>,
     one: Asked,
     keepsAll: boolean,
   ): void {
-    if (status !== 200 || observation === undefined || one.kind === "stale") return;
     const session = sessionOf(one.client);
-    if (isOld && (keepsAll || one.kind === "read")) return;
+    if (status !== 200 || observation === undefined) return;
+    if (one.kind === "stale" || isUntold) {
+      // Whether it is remembered depends on whether it was stale, or on what the storage still told.
+      if (!keepsAll) session.seen = common(session.seen, one.seen);
+      if (!keepsAll && isUntold) session.written = common(session.written, one.written);
+      return;
+    }
+    if (isOld && (keepsAll || one.kind !== "write")) return;
+    if (one.mayHeal && !isOld && !keepsAll) session.written = common(session.written, one.written);
     const wrote = observation.wrote !== undefined;
     const remembers = isOld ? false : mints(plan, one, keepsAll, wrote);
     const shown = surviving(observation.heads);
     const own = surviving(
       nothing.map((_, index) =>
-        observation.wrote?.database === index ? observation.wrote : undefined,
+        observation.wrote?.database === index && !(isOld && index > 0)
+          ? observation.wrote
+          : undefined,
       ),
     );
     if (wrote) {
@@ -190,9 +220,9 @@ export function check(plan: Plan, events: readonly Event[]): Violation[] {
         break;
       }
       case "sent": {
-        const { written, seen, hasToken } = sessionOf(event.client);
+        const { written, seen, hasToken: hadToken, mayHeal } = sessionOf(event.client);
         const { client, kind, at } = event;
-        asked.set(event.request, { client, kind, at, written, seen, hadToken: hasToken, isCalm });
+        asked.set(event.request, { client, kind, at, written, seen, hadToken, mayHeal, isCalm });
         break;
       }
       case "answered": {
@@ -214,6 +244,16 @@ export function check(plan: Plan, events: readonly Event[]): Violation[] {
   for (const [request, { client }] of asked)
     found("answers in time", request, `client ${client} waits for ever`);
   return violations;
+}
+
+/** What two floors have in common. */
+function common(one: Floor, other: Floor): Floor {
+  return one.map((first, index) => {
+    const second = other[index];
+    if (first === undefined || second === undefined) return undefined;
+    if (includes(first, second)) return second;
+    return includes(second, first) ? first : undefined;
+  });
 }
 
 /** The statuses that the documentation names, the app's 500, and 0 for a connection that broke. */

@@ -51,7 +51,7 @@ export function createClient(
     const database = random.below(plan.databases);
     if (random.chance(own.writes)) {
       const way = random.below(10);
-      if (way === 0) return { kind: "write", method: "GET", target: `/upgrade/${database}` };
+      if (way === 0) return { kind: "upgrade", method: "GET", target: `/upgrade/${database}` };
       if (way === 1)
         return { kind: "write", method: "GET", target: `/forwarded/write/${database}` };
       return { kind: "write", method: "POST", target: `/write/${database}` };
@@ -71,7 +71,7 @@ export function createClient(
 
   async function worker(until: number): Promise<void> {
     for (;;) {
-      await timeline.sleep(random.time(0, own.think) + 1 / 16);
+      await timeline.sleep(1 + random.time(0, own.think));
       if (timeline.now() >= until) return;
       const controller = new AbortController();
       if (random.chance(own.aborts))

@@ -24,6 +24,8 @@ export interface ClusterNode {
   isLinked: boolean;
   /** Whether its storage throws. */
   isBroken: boolean;
+  /** When it has last ceased to. */
+  mended: number;
 }
 
 /** The databases of a world: one node at most is the primary, the others follow it with their lag. */
@@ -88,6 +90,7 @@ export function createCluster(
       primary: { at: "unknown" },
       isLinked: true,
       isBroken: false,
+      mended: -Infinity,
     },
     listeners: new Set(),
     walked: new Set(origin.filter((one) => one !== undefined)),

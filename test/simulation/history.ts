@@ -16,7 +16,9 @@ export type Kind =
   | "read"
   /** A read of which nothing is promised. */
   | "stale"
-  | "write";
+  | "write"
+  /** A safe request that finds that it must write. */
+  | "upgrade";
 
 /** Everything that happened, in order; what a checker may know. */
 export type Event =
@@ -38,6 +40,8 @@ export type Event =
       readonly observation: Observation | undefined;
       /** Whether a LiteFS proxy gave the answer. */
       readonly isOld: boolean;
+      /** Whether the node's storage was broken, so that its proxy could not tell what the answer shows. */
+      readonly isUntold: boolean;
       /** How often the edge took it from node to node. */
       readonly hops: number;
     }

@@ -34,6 +34,9 @@ interface Machine {
 /** How long the edge takes a request from node to node, in hops. */
 const MAX_REPLAYS = 3;
 
+/** How long a proxy takes at most to ask its storage all it needs for an answer, in milliseconds. */
+const RECENT = 20;
+
 /** When the time of day begins. */
 const EPOCH = Date.UTC(2026, 0, 1);
 
@@ -81,10 +84,10 @@ export async function runWorld(plan: Plan, create: typeof createProxy): Promise<
       events.push({ type: "left", at, request });
       return { status: 0, headers: [] };
     }
-    const { status, headers, isOld, hops } = delivered;
+    const { status, headers, isOld, isUntold, hops } = delivered;
     const number = valueOf(headers, OBSERVATION);
     const observation = number === undefined ? undefined : observations[Number(number)];
-    events.push({ type: "answered", at, request, status, observation, isOld, hops });
+    events.push({ type: "answered", at, request, status, observation, isOld, isUntold, hops });
     return { status, headers };
   }
 
@@ -230,6 +233,7 @@ async function ask(machine: Machine, one: Ask, headers: HeaderLines): Promise<An
 /** What the edge brings back. */
 interface Delivered extends Answer {
   readonly isOld: boolean;
+  readonly isUntold: boolean;
   readonly hops: number;
 }
 
@@ -246,13 +250,16 @@ function createEdge(
     let machine = random.any(machines.filter((one) => one.isUp));
     for (let hops = 0; ; hops++) {
       await timeline.sleep(random.time(0, plan.transit));
-      if (machine === undefined) return { status: 502, headers: [], isOld: false, hops };
+      if (machine === undefined)
+        return { status: 502, headers: [], isOld: false, isUntold: false, hops };
       const { isOld } = machine;
       const answer = await ask(machine, one, headers);
+      const isUntold = machine.node.isBroken || timeline.now() - machine.node.mended < RECENT;
       await timeline.sleep(random.time(0, plan.transit));
       const where = /^instance=([^;]+)/.exec(valueOf(answer.headers, "fly-replay") ?? "")?.[1];
-      if (where === undefined || !plan.isFly) return { ...answer, isOld, hops };
-      if (hops === MAX_REPLAYS) return { status: 502, headers: [], isOld: false, hops };
+      if (where === undefined || !plan.isFly) return { ...answer, isOld, isUntold, hops };
+      if (hops === MAX_REPLAYS)
+        return { status: 502, headers: [], isOld: false, isUntold: false, hops };
       headers = [...one.headers, ...fly, "Fly-Replay-Src", `instance=${machine.node.name}`];
       machine = machines.find(({ node, isUp }) => node.name === where && isUp);
     }
@@ -289,6 +296,11 @@ function scheduleIncidents(
     timeline.after(random.time(0, plan.duration / 3), () => {
       if (!isOver) mend();
     });
+  }
+
+  function mendStorage(node: ClusterNode): void {
+    if (node.isBroken) node.mended = timeline.now();
+    node.isBroken = false;
   }
 
   function failOver(): void {
@@ -331,7 +343,7 @@ function scheduleIncidents(
         break;
       case "storage error":
         node.isBroken = true;
-        later(() => (node.isBroken = false));
+        later(() => mendStorage(node));
         break;
     }
   }
@@ -346,7 +358,7 @@ function scheduleIncidents(
       for (const machine of machines) {
         const { node, app, isUp } = machine;
         app.start();
-        node.isBroken = false;
+        mendStorage(node);
         if (!isUp) machine.restart();
         if (!node.isLinked) cluster.join(node);
       }
