@@ -25,6 +25,8 @@ export type Standing =
 /** What became of a request's claims. */
 export interface Verdict {
   readonly standing: Standing;
+  /** Whether some of it has yet to be applied here, whatever else there is. */
+  readonly isBehind: boolean;
   /** The claims that count: without tokens that nobody of the cluster can have minted. */
   readonly believed: Claims;
   /** Whether there were such tokens. */
@@ -41,6 +43,15 @@ export interface JudgeOptions {
   /** How far a token that is not signed can be ahead of this node, in transactions; 0: as far as it likes. */
   readonly plausibleGap: number;
   readonly clock: Clock;
+}
+
+/** What became of the claim on one database. */
+interface Finding {
+  readonly standing: Standing;
+  readonly isBehind: boolean;
+  /** The tokens that count. */
+  readonly tokens: readonly Token[];
+  readonly forged: boolean;
 }
 
 /** How far the clocks of two nodes may be apart, in milliseconds. */
@@ -61,6 +72,7 @@ export function createJudge(
 
   return async (claims) => {
     let standing: Standing = "caught up";
+    let isBehind = false;
     let forged = false;
     const believed: (Claim | undefined)[] = [];
     for (const [index, database] of databases.entries()) {
@@ -71,21 +83,20 @@ export function createJudge(
         continue;
       }
       standing = worse(standing, found.standing);
+      isBehind ||= found.isBehind;
       forged ||= found.forged;
       believed.push(claimOf(found.tokens));
     }
-    if (!forged) return { standing, believed: claims, forged };
+    if (!forged) return { standing, isBehind, believed: claims, forged };
     const isEmpty = believed.every((claim) => claim === undefined);
-    return { standing, believed: { ...claims, claims: believed, isEmpty }, forged };
+    return { standing, isBehind, believed: { ...claims, claims: believed, isEmpty }, forged };
   };
 
-  async function judgeOne(
-    database: Database,
-    claim: Claim,
-  ): Promise<{ standing: Standing; tokens: readonly Token[]; forged: boolean }> {
+  async function judgeOne(database: Database, claim: Claim): Promise<Finding> {
     const position = await database.storage.position();
     const tokens: Token[] = [];
     let standing: Standing = "caught up";
+    let isBehind = false;
     for (const token of claim.tokens) {
       const own = await standingOf(database.storage, token, position);
       if (own === "caught up") {
@@ -96,8 +107,9 @@ export function createJudge(
       if (credit === "forged") continue;
       tokens.push(token);
       standing = worse(standing, credit === "foreign" ? "foreign" : own);
+      isBehind ||= own === "behind";
     }
-    return { standing, tokens, forged: tokens.length < claim.tokens.length };
+    return { standing, isBehind, tokens, forged: tokens.length < claim.tokens.length };
   }
 
   /** Tells what a token that asks for more than this node has is worth. */

@@ -51,6 +51,8 @@ interface Trail {
   readonly claims?: Claims | undefined;
   /** Whether a token that does not count is to be replaced by a lower one. */
   readonly heal?: boolean | undefined;
+  /** Whether this node has yet to apply some of the claims, whatever history the others are of. */
+  readonly isBehind?: boolean | undefined;
   /** How long the request has waited, in milliseconds. */
   readonly waited?: number | undefined;
 }
@@ -112,8 +114,8 @@ export function createProxy(options: ProxyOptions): Proxy {
   async function read(request: IncomingRequest): Promise<ResponseMessage> {
     const claims = readClaims(request.headers);
     if (claims.isEmpty) return onTarget({ request, kind: "read", claims }, "no token");
-    const { standing, believed, forged } = await judge(claims);
-    const trail: Trail = { request, kind: "read", claims, heal: forged };
+    const { standing, believed, forged, isBehind } = await judge(claims);
+    const trail: Trail = { request, kind: "read", claims, heal: forged, isBehind };
     if (standing === "caught up") return onTarget(trail, forged ? MADE_UP : "caught up");
     if ((await primary()).at === "here") return onLostPast(trail);
     return standing === "foreign" ? onForeign(trail) : onBehind(trail, believed);
@@ -127,9 +129,9 @@ export function createProxy(options: ProxyOptions): Proxy {
 
     const start = clock.now();
     const outcome = await waitFor(believed, request);
-    const { standing } = outcome === "reached" ? await judge(claims) : { standing: "behind" };
+    const { standing, isBehind } = outcome === "reached" ? await judge(claims) : BEHIND;
     if (standing === "caught up") return onTurn(trail, start);
-    const waited: Trail = { ...trail, waited: clock.now() - start };
+    const waited: Trail = { ...trail, isBehind, waited: clock.now() - start };
     if (outcome === "primary") return onLostPast(waited);
     if (outcome === "aborted") {
       return own(waited, "client gone or shutting down", answer(503, "Shutting down", RETRY));
@@ -146,15 +148,15 @@ export function createProxy(options: ProxyOptions): Proxy {
 
   /**
    * Serves a read whose client has seen another history than this node's. The primary knows which of them is lost; where
-   * it cannot be asked, this node follows it as long as it is not cut off, and so does its history.
+   * it cannot be asked, this node follows it as long as it is not cut off, and so does its history once it has caught up.
    */
   async function onForeign(trail: Trail): Promise<ResponseMessage> {
-    const { request } = trail;
+    const { request, isBehind = false } = trail;
     if (settings.foreignTokens === "error") return refuseToken(trail);
     if (settings.foreignTokens === "primary") {
       if (await mayReadThere(request)) return readThere(trail, OTHER_HISTORY);
       // Whoever took the request here took this node for the primary: the cluster is changing, and so is its history.
-      if (wasReplayed(request.headers) || (await isCutOff())) {
+      if (isBehind || wasReplayed(request.headers) || (await isCutOff())) {
         if (isStaleAllowed(request)) return onStale(trail);
         return own(trail, OTHER_HISTORY, answer(504, "Proxy timeout", RETRY));
       }
@@ -277,7 +279,7 @@ export function createProxy(options: ProxyOptions): Proxy {
 
   async function judge(claims: Claims): Promise<Verdict> {
     const verdict = await orReport(() => judgeClaims(claims));
-    return verdict ?? { standing: "behind", believed: claims, forged: false };
+    return verdict ?? { ...BEHIND, believed: claims, forged: false };
   }
 
   /** Tells whether this node is so far behind that a wait would be in vain. */
@@ -471,6 +473,9 @@ const APP_WORD = "txid-app";
 function appWord(response: ResponseMessage): string | undefined {
   return firstValue(response.headers, APP_WORD)?.toLowerCase();
 }
+
+/** How a node stands that cannot tell, or has waited in vain. */
+const BEHIND = { standing: "behind", isBehind: true } as const;
 
 const PASSTHROUGH = "passthrough pattern";
 

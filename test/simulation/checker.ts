@@ -57,9 +57,8 @@ interface Asked {
  * - An answer that takes back a token from a lost history brings its browser back to what that had been shown when it asked.
  * - LiteFS's own proxy remembers the writes of browsers that it knows for writes, in one database, and honours no header.
  * - What an answer shows while its node's storage fails is not remembered.
- * - Where the primary cannot be asked, and where a 412 takes back what its client had been shown, nothing is promised once
- *   a history has been lost.
- * - Where histories cannot be told apart (bare tokens, which is all that LiteFS mints and that `reads: off` leaves a browser, storages that remember none, operators who ignore it),
+ * - Where the primary cannot be asked, or shall not be, nothing is promised once a history has been lost.
+ * - Where histories cannot be told apart (bare tokens, which is all that LiteFS mints and that `reads: off` leaves a browser, storages that remember none),
  *   positions are compared as numbers.
  * - No write is applied twice, and none is answered as done that was not.
  * - Once all is mended, every client's first read costs one wait and one trip to the primary at most, and the next nothing.
@@ -77,13 +76,9 @@ export function check(plan: Plan, events: readonly Event[]): Violation[] {
   /** Who has been answered since all is mended. */
   const healed = new Set<number>();
   const nothing: Floor = Array.from({ length: plan.databases }, () => undefined);
-  const tellsHistories =
-    plan.marks === "all" &&
-    plan.foreignTokens !== "ignore" &&
-    plan.isFly &&
-    !plan.faults.has("forger");
+  const tellsHistories = plan.marks === "all" && plan.isFly && !plan.faults.has("forger");
 
-  const heals = plan.isFly && plan.foreignTokens !== "error";
+  const heals = plan.isFly && plan.foreignTokens === "primary";
 
   function sessionOf(client: number): Session {
     let session = sessions.get(client);
@@ -143,7 +138,8 @@ export function check(plan: Plan, events: readonly Event[]): Violation[] {
     }
     if (!STATUSES.has(status)) found("a clear status", request, `status ${status}`);
     const isBlind = isOld && client.kind === "api";
-    const isPromised = one.kind === "read" && !isBlind && (heals || !one.mayHeal);
+    const isRead = one.kind === "read" || one.kind === "post";
+    const isPromised = isRead && !isBlind && (heals || !one.mayHeal);
     if (isPromised && status === 200 && observation !== undefined) {
       const hasHistory = plan.reads !== "off" || client.kind === "api";
       const isStrict = tellsHistories && hasHistory && !plan.faults.has("old proxy");
@@ -182,6 +178,7 @@ export function check(plan: Plan, events: readonly Event[]): Violation[] {
       if (!keepsAll && isUntold) session.written = common(session.written, one.written);
       return;
     }
+    if (isOld && one.kind === "post") session.written = common(session.written, observation.heads);
     if (isOld && (keepsAll || one.kind !== "write")) return;
     if (one.mayHeal && !isOld && !keepsAll) session.written = common(session.written, one.written);
     const wrote = observation.wrote !== undefined;

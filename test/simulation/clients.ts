@@ -57,7 +57,7 @@ export function createClient(
       return { kind: "write", method: "POST", target: `/write/${database}` };
     }
     const way = random.below(20);
-    if (way === 0) return { kind: "read", method: "POST", target: "/nothing" };
+    if (way === 0) return { kind: "post", method: "POST", target: "/nothing" };
     if (way === 1) return { kind: "stale", method: "GET", target: "/stale/read" };
     return { kind: "read", method: "GET", target: "/read" };
   }

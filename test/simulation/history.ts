@@ -16,6 +16,8 @@ export type Kind =
   | "read"
   /** A read of which nothing is promised. */
   | "stale"
+  /** A read with an unsafe method. */
+  | "post"
   | "write"
   /** A safe request that finds that it must write. */
   | "upgrade";
