@@ -76,7 +76,7 @@ export function check(plan: Plan, events: readonly Event[]): Violation[] {
   /** Who has been answered since all is mended. */
   const healed = new Set<number>();
   const nothing: Floor = Array.from({ length: plan.databases }, () => undefined);
-  const tellsHistories = plan.marks === "all" && plan.isFly && !plan.faults.has("forger");
+  const tellsHistories = plan.marks === "all" && !plan.faults.has("forger");
 
   const heals = plan.isFly && plan.foreignTokens === "primary";
 

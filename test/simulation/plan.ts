@@ -150,7 +150,7 @@ export function planWorld(seed: number, limits: Limits = {}): Plan {
       .map((client) => tame(client, faults)),
     faults,
     incidents: random.between(1, 4),
-    duration: Math.min(random.pick([600, 1200, 2400]), limits.duration ?? Infinity),
+    duration: Math.min(random.pick([250, 500, 1000]), limits.duration ?? Infinity),
     isOld,
     isFly: random.chance(85),
     lag: [least, least + random.pick([0, 10, 60, 200])],
