@@ -1,5 +1,5 @@
 import type { Event, Kind, Observation } from "./history.ts";
-import { includes, type Reign, show, type Transaction } from "./log.ts";
+import { includes, show, type Transaction } from "./log.ts";
 import type { Plan } from "./plan.ts";
 
 /** A promise that was not kept. */
@@ -18,6 +18,8 @@ export interface Violation {
   /** What was seen, for people. */
   readonly text: string;
 }
+
+type Answered = Extract<Event, { type: "answered" }>;
 
 /** What a client has been shown of each database, and must be shown from then on. */
 type Floor = readonly (Transaction | undefined)[];
@@ -56,7 +58,8 @@ interface Asked {
  * - What a failover or a restore has lost is nobody's any more: everybody's floor sinks to what is left of it.
  * - An answer that takes back a token from a lost history brings its browser back to what that had been shown when it asked.
  * - LiteFS's own proxy remembers the writes of browsers that it knows for writes, in one database, and honours no header.
- * - What an answer shows while its node's storage fails is not remembered.
+ * - What an answer shows while its node's storage fails, or while the database is replaced by a snapshot, is not remembered,
+ *   and of the latter nothing is promised.
  * - Where the primary cannot be asked, or shall not be, nothing is promised once a history has been lost.
  * - Where histories cannot be told apart (bare tokens, which is all that LiteFS mints and that `reads: off` leaves a browser, storages that remember none),
  *   positions are compared as numbers.
@@ -71,7 +74,8 @@ export function check(plan: Plan, events: readonly Event[]): Violation[] {
   const sessions = new Map<number, Session>();
   const asked = new Map<number, Asked>();
   const commits = new Map<number, number>();
-  let reign: Reign | undefined;
+  /** When each node's database was last replaced. */
+  const snapshots = new Map<number, number>();
   let isCalm = false;
   /** Who has been answered since all is mended. */
   const healed = new Set<number>();
@@ -128,7 +132,7 @@ export function check(plan: Plan, events: readonly Event[]): Violation[] {
     });
   }
 
-  function judge(event: Extract<Event, { type: "answered" }>, one: Asked): void {
+  function judge(event: Answered, one: Asked): void {
     const { observation, status, request, isOld } = event;
     const client = plan.clients.find(({ index }) => index === one.client);
     if (client === undefined || client.kind === "forger") return;
@@ -139,7 +143,7 @@ export function check(plan: Plan, events: readonly Event[]): Violation[] {
     if (!STATUSES.has(status)) found("a clear status", request, `status ${status}`);
     const isBlind = isOld && client.kind === "api";
     const isRead = one.kind === "read" || one.kind === "post";
-    const isPromised = isRead && !isBlind && (heals || !one.mayHeal);
+    const isPromised = isRead && !isBlind && !isTorn(event, one) && (heals || !one.mayHeal);
     if (isPromised && status === 200 && observation !== undefined) {
       const hasHistory = plan.reads !== "off" || client.kind === "api";
       const isStrict = tellsHistories && hasHistory && !plan.faults.has("old proxy");
@@ -164,13 +168,21 @@ export function check(plan: Plan, events: readonly Event[]): Violation[] {
     learn(event, one, client.kind === "api");
   }
 
+  /** Tells whether the database was replaced while the app may have looked at it. */
+  function isTorn({ observation }: Answered, one: Asked): boolean {
+    return observation !== undefined && (snapshots.get(observation.node) ?? -1) >= one.at;
+  }
+
   /** Takes in what an answer has shown. */
-  function learn(
-    { observation, status, isOld, isUntold }: Extract<Event, { type: "answered" }>,
-    one: Asked,
-    keepsAll: boolean,
-  ): void {
+  function learn(event: Answered, one: Asked, keepsAll: boolean): void {
+    const { observation, status, isOld } = event;
+    const isUntold = event.isUntold || isTorn(event, one);
     const session = sessionOf(one.client);
+    if (status === 500 && !keepsAll) {
+      // What the app has refused to do is remembered all the same.
+      session.written = common(session.written, one.written);
+      session.seen = common(session.seen, one.seen);
+    }
     if (status !== 200 || observation === undefined) return;
     if (one.kind === "stale" || isUntold) {
       // Whether it is remembered depends on whether it was stale, or on what the storage still told.
@@ -206,9 +218,11 @@ export function check(plan: Plan, events: readonly Event[]): Violation[] {
   for (const event of events) {
     switch (event.type) {
       case "reign":
-        ({ reign } = event);
-        for (const [database, head] of reign.heads.entries()) live[database] = head;
+        for (const [database, head] of event.reign.heads.entries()) live[database] = head;
         sink();
+        break;
+      case "snapshot":
+        snapshots.set(event.node, event.at);
         break;
       case "commit": {
         const { transaction } = event;

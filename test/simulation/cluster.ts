@@ -65,6 +65,7 @@ const SNAPSHOT = 5;
  * @param random Its chances.
  * @param onReign Gets each change of what the cluster's history is.
  * @param onCommit Gets each transaction.
+ * @param onSnapshot Gets each node whose database is replaced by one of another history.
  */
 export function createCluster(
   plan: Plan,
@@ -72,6 +73,7 @@ export function createCluster(
   random: Random,
   onReign: (reign: Reign) => void,
   onCommit: (transaction: Transaction) => void,
+  onSnapshot: (node: number) => void,
 ): Cluster {
   let branches = 0;
   let leader: ClusterNode | undefined;
@@ -117,6 +119,8 @@ export function createCluster(
   }
 
   function apply(follower: Follower, database: number, head: Transaction | undefined): void {
+    const last = follower.node.heads[database];
+    if (last !== undefined && !includes(head, last)) onSnapshot(follower.node.index);
     follower.node.heads[database] = head;
     follower.contact = timeline.now();
     if (head !== undefined) follower.walked.add(head);
@@ -279,6 +283,7 @@ export function createCluster(
       leader.heads = leader.heads.map((head) =>
         head === undefined ? undefined : ancestor(head, Math.max(1, head.number - depth)),
       );
+      onSnapshot(leader.index);
       begin(leader.heads);
       proclaim();
       tell(followerOf(leader));

@@ -25,6 +25,8 @@ export type Kind =
 /** Everything that happened, in order; what a checker may know. */
 export type Event =
   | { readonly type: "reign"; readonly at: number; readonly reign: Reign }
+  /** A node's database was replaced by one of another history. */
+  | { readonly type: "snapshot"; readonly at: number; readonly node: number }
   | { readonly type: "commit"; readonly at: number; readonly transaction: Transaction }
   | {
       readonly type: "sent";
@@ -58,6 +60,8 @@ export function describe(event: Event): string {
   switch (event.type) {
     case "reign":
       return `${time} reign ${event.reign.heads.map(show).join(" ")}`;
+    case "snapshot":
+      return `${time} snapshot on node ${event.node}`;
     case "commit":
       return `${time} commit ${show(event.transaction)} by request ${event.transaction.request}`;
     case "sent":

@@ -58,6 +58,7 @@ export async function runWorld(plan: Plan, create: typeof createProxy): Promise<
     random("cluster"),
     (reign) => events.push({ type: "reign", at: timeline.now(), reign }),
     (transaction) => events.push({ type: "commit", at: timeline.now(), transaction }),
+    (node) => events.push({ type: "snapshot", at: timeline.now(), node }),
   );
   const machines = cluster.nodes.map((node) =>
     startMachine(node, cluster, plan, timeline, create, (observation) => {
