@@ -2,7 +2,7 @@ import {
   type HeaderLines,
   type ResponseMessage,
   type Transport,
-  TransportError,
+  type TransportError,
   type UpstreamRequest,
 } from "../../src/index.ts";
 import type { Cluster, ClusterNode } from "./cluster.ts";
@@ -34,6 +34,7 @@ export const REQUEST = "X-Request";
  *
  * @param node Its node.
  * @param onObserved Takes what an answer shows, and returns its number.
+ * @param Failure What the proxy knows a request without an answer by.
  */
 export function createApp(
   node: ClusterNode,
@@ -42,6 +43,7 @@ export function createApp(
   timeline: Timeline,
   random: Random,
   onObserved: (observation: Observation) => number,
+  Failure: typeof TransportError,
 ): App {
   const open = new Set<(error: Error) => void>();
   let isUp = true;
@@ -75,7 +77,7 @@ export function createApp(
     transport: (request) =>
       new Promise((resolve, reject) => {
         if (!isUp) {
-          reject(new TransportError("refused", "Nobody listens"));
+          reject(new Failure("refused", "Nobody listens"));
           return;
         }
         const fail = (error: Error): void => {
@@ -84,7 +86,7 @@ export function createApp(
         };
         open.add(fail);
         request.signal.addEventListener("abort", () => {
-          fail(new TransportError("aborted", "Request aborted"));
+          fail(new Failure("aborted", "Request aborted"));
         });
         timeline.after(random.time(0, plan.appTime), () => {
           // Who has crashed does nothing; who is asked by somebody that has left may still do it.
@@ -98,7 +100,7 @@ export function createApp(
       }),
     crash: () => {
       isUp = false;
-      for (const fail of open) fail(new TransportError("reset", "Connection broke"));
+      for (const fail of open) fail(new Failure("reset", "Connection broke"));
     },
     start: () => {
       isUp = true;

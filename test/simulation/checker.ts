@@ -10,6 +10,7 @@ export interface Violation {
     | "no write twice"
     | "no write without a commit"
     | "answers in time"
+    | "nobody waits for what is there"
     | "nobody is blocked"
     | "healing costs one trip"
     | "a clear status";
@@ -18,6 +19,8 @@ export interface Violation {
   /** What was seen, for people. */
   readonly text: string;
 }
+
+type Applied = Extract<Event, { type: "applied" }>;
 
 type Answered = Extract<Event, { type: "answered" }>;
 
@@ -42,6 +45,8 @@ interface Asked {
   /** What its client had been shown when it asked; lowered when a history is lost. */
   written: Floor;
   seen: Floor;
+  /** What the cluster had come to when it asked. */
+  readonly live: Floor;
   readonly hadToken: boolean;
   mayHeal: boolean;
   readonly isCalm: boolean;
@@ -63,6 +68,7 @@ interface Asked {
  * - Where the primary cannot be asked, or shall not be, nothing is promised once a history has been lost.
  * - Where histories cannot be told apart (bare tokens, which is all that LiteFS mints and that `reads: off` leaves a browser, storages that remember none),
  *   positions are compared as numbers.
+ * - No read is answered with 504 by a node that had all it can have waited for.
  * - No write is applied twice, and none is answered as done that was not.
  * - Once all is mended, every client's first read costs one wait and one trip to the primary at most, and the next nothing.
  *
@@ -76,6 +82,8 @@ export function check(plan: Plan, events: readonly Event[]): Violation[] {
   const commits = new Map<number, number>();
   /** When each node's database was last replaced. */
   const snapshots = new Map<number, number>();
+  /** What each node has come to, the last few times. */
+  const applied = new Map<number, Applied[]>();
   let isCalm = false;
   /** Who has been answered since all is mended. */
   const healed = new Set<number>();
@@ -136,10 +144,10 @@ export function check(plan: Plan, events: readonly Event[]): Violation[] {
     const { observation, status, request, isOld } = event;
     const client = plan.clients.find(({ index }) => index === one.client);
     if (client === undefined || client.kind === "forger") return;
-    if (one.kind === "write" && status === 200 && observation !== undefined) {
-      if (observation.wrote === undefined ? false : observation.wrote.request !== request)
-        found("no write without a commit", request, "answered as done");
-    }
+    if (one.kind === "write" && status === 200 && !isOld && observation?.wrote?.request !== request)
+      found("no write without a commit", request, "answered as done");
+    if (status === 504 && isNeedless(event, one))
+      found("nobody waits for what is there", request, `node ${event.node} has it`);
     if (!STATUSES.has(status)) found("a clear status", request, `status ${status}`);
     const isBlind = isOld && client.kind === "api";
     const isRead = one.kind === "read" || one.kind === "post";
@@ -171,6 +179,19 @@ export function check(plan: Plan, events: readonly Event[]): Violation[] {
   /** Tells whether the database was replaced while the app may have looked at it. */
   function isTorn({ observation }: Answered, one: Asked): boolean {
     return observation !== undefined && (snapshots.get(observation.node) ?? -1) >= one.at;
+  }
+
+  /** Tells whether the node had all that there was when the request was sent, well before it gave up waiting. */
+  function isNeedless({ at, isOld, isUntold, node }: Answered, one: Asked): boolean {
+    if (isOld || isUntold || one.mayHeal) return false;
+    const before = applied.get(node)?.findLast((event) => event.at <= at - LATE - plan.transit);
+    return (
+      before !== undefined &&
+      at - before.at < plan.waitTimeout - LATE &&
+      one.live.every((least, database) => {
+        return least === undefined || includes(before.heads[database], least);
+      })
+    );
   }
 
   /** Takes in what an answer has shown. */
@@ -221,8 +242,9 @@ export function check(plan: Plan, events: readonly Event[]): Violation[] {
         for (const [database, head] of event.reign.heads.entries()) live[database] = head;
         sink();
         break;
-      case "snapshot":
-        snapshots.set(event.node, event.at);
+      case "applied":
+        if (event.isSnapshot) snapshots.set(event.node, event.at);
+        applied.set(event.node, [...(applied.get(event.node) ?? []).slice(-KEPT), event]);
         break;
       case "commit": {
         const { transaction } = event;
@@ -233,7 +255,8 @@ export function check(plan: Plan, events: readonly Event[]): Violation[] {
       case "sent": {
         const { written, seen, hasToken: hadToken, mayHeal } = sessionOf(event.client);
         const { client, kind, at } = event;
-        asked.set(event.request, { client, kind, at, written, seen, hadToken, mayHeal, isCalm });
+        const known = { written, seen, live: live.slice(), hadToken, mayHeal };
+        asked.set(event.request, { client, kind, at, ...known, isCalm });
         break;
       }
       case "answered": {
@@ -266,6 +289,12 @@ function common(one: Floor, other: Floor): Floor {
     return includes(second, first) ? first : undefined;
   });
 }
+
+/** How many of a node's states are remembered: those of the last moments count. */
+const KEPT = 64;
+
+/** How long it takes at most until those who wait for a position are woken, in milliseconds. */
+const LATE = 110;
 
 /** The statuses that the documentation names, the app's 500, and 0 for a connection that broke. */
 const STATUSES: ReadonlySet<number> = new Set([0, 200, 409, 412, 500, 502, 503, 504]);

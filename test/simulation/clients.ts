@@ -1,4 +1,4 @@
-import { createSession } from "../../adapters/client.ts";
+import type { createSession } from "../../adapters/client.ts";
 import type { HeaderLines } from "../../src/index.ts";
 import { REQUEST, valueOf } from "./app.ts";
 import type { Kind } from "./history.ts";
@@ -36,6 +36,7 @@ export interface Client {
  *
  * @param own Its plan.
  * @param plan The world's.
+ * @param create Makes the session of a client that uses the header.
  * @param send Sends a request and resolves with its answer; the number of the request is in the field `X-Request`.
  */
 export function createClient(
@@ -43,9 +44,10 @@ export function createClient(
   plan: Plan,
   timeline: Timeline,
   random: Random,
+  create: typeof createSession,
   send: (ask: Ask) => Promise<Answer>,
 ): Client {
-  const carry = carrierOf(own, plan, random);
+  const carry = carrierOf(own, plan, random, create);
 
   function choose(): { kind: Kind; method: string; target: string } {
     const database = random.below(plan.databases);
@@ -92,9 +94,14 @@ export function createClient(
 /** Sends a request with what its client carries, and takes in what the answer brings. */
 type Carry = (send: (headers: HeaderLines) => Promise<Answer>) => Promise<void>;
 
-function carrierOf(own: ClientPlan, plan: Plan, random: Random): Carry {
+function carrierOf(
+  own: ClientPlan,
+  plan: Plan,
+  random: Random,
+  create: typeof createSession,
+): Carry {
   if (own.kind === "browser") return asBrowser();
-  return own.kind === "api" ? asSession() : asForger(plan, random);
+  return own.kind === "api" ? asSession(create) : asForger(plan, random);
 }
 
 /** Carries cookies: whatever comes last under a name is kept. */
@@ -117,9 +124,9 @@ function asBrowser(): Carry {
 const ORIGIN = "http://app.test";
 
 /** Carries the header, by the very function that clients use. */
-function asSession(): Carry {
+function asSession(create: typeof createSession): Carry {
   let pending: ((headers: HeaderLines) => Promise<Answer>) | undefined;
-  const session = createSession({
+  const session = create({
     origin: ORIGIN,
     fetch: async (request) => {
       const send = pending;

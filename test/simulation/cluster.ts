@@ -65,7 +65,7 @@ const SNAPSHOT = 5;
  * @param random Its chances.
  * @param onReign Gets each change of what the cluster's history is.
  * @param onCommit Gets each transaction.
- * @param onSnapshot Gets each node whose database is replaced by one of another history.
+ * @param onApplied Gets each node that has come to something else, and whether that is of another history.
  */
 export function createCluster(
   plan: Plan,
@@ -73,7 +73,7 @@ export function createCluster(
   random: Random,
   onReign: (reign: Reign) => void,
   onCommit: (transaction: Transaction) => void,
-  onSnapshot: (node: number) => void,
+  onApplied: (node: ClusterNode, isSnapshot: boolean) => void,
 ): Cluster {
   let branches = 0;
   let leader: ClusterNode | undefined;
@@ -120,8 +120,8 @@ export function createCluster(
 
   function apply(follower: Follower, database: number, head: Transaction | undefined): void {
     const last = follower.node.heads[database];
-    if (last !== undefined && !includes(head, last)) onSnapshot(follower.node.index);
     follower.node.heads[database] = head;
+    onApplied(follower.node, last !== undefined && !includes(head, last));
     follower.contact = timeline.now();
     if (head !== undefined) follower.walked.add(head);
     tell(follower);
@@ -272,6 +272,7 @@ export function createCluster(
         const best = nodes.reduce((a, b) => (isAhead(b, a) ? b : a));
         node.heads = best.heads.slice();
         for (const head of node.heads) if (head !== undefined) follower.walked.add(head);
+        onApplied(node, false);
       }
       leader = node;
       begin(node.heads);
@@ -283,7 +284,7 @@ export function createCluster(
       leader.heads = leader.heads.map((head) =>
         head === undefined ? undefined : ancestor(head, Math.max(1, head.number - depth)),
       );
-      onSnapshot(leader.index);
+      onApplied(leader, true);
       begin(leader.heads);
       proclaim();
       tell(followerOf(leader));

@@ -25,8 +25,15 @@ export type Kind =
 /** Everything that happened, in order; what a checker may know. */
 export type Event =
   | { readonly type: "reign"; readonly at: number; readonly reign: Reign }
-  /** A node's database was replaced by one of another history. */
-  | { readonly type: "snapshot"; readonly at: number; readonly node: number }
+  | {
+      readonly type: "applied";
+      readonly at: number;
+      readonly node: number;
+      /** What each database has come to on the node. */
+      readonly heads: readonly (Transaction | undefined)[];
+      /** Whether that is of another history than what was there. */
+      readonly isSnapshot: boolean;
+    }
   | { readonly type: "commit"; readonly at: number; readonly transaction: Transaction }
   | {
       readonly type: "sent";
@@ -48,6 +55,8 @@ export type Event =
       readonly isUntold: boolean;
       /** How often the edge took it from node to node. */
       readonly hops: number;
+      /** The node that answered; -1: none did. */
+      readonly node: number;
     }
   /** A client has left before the answer. */
   | { readonly type: "left"; readonly at: number; readonly request: number }
@@ -60,8 +69,10 @@ export function describe(event: Event): string {
   switch (event.type) {
     case "reign":
       return `${time} reign ${event.reign.heads.map(show).join(" ")}`;
-    case "snapshot":
-      return `${time} snapshot on node ${event.node}`;
+    case "applied": {
+      const how = event.isSnapshot ? "is replaced by" : "has";
+      return `${time} node ${event.node} ${how} ${event.heads.map(show).join(" ")}`;
+    }
     case "commit":
       return `${time} commit ${show(event.transaction)} by request ${event.transaction.request}`;
     case "sent":

@@ -6,7 +6,9 @@ import type {
   Proxy,
   ProxyOptions,
   ResponseMessage,
+  TransportError,
 } from "../../src/index.ts";
+import type { createSession } from "../../adapters/client.ts";
 import { type App, createApp, OBSERVATION, valueOf } from "./app.ts";
 import { type Answer, type Ask, createClient, numbered } from "./clients.ts";
 import { type Cluster, type ClusterNode, createCluster } from "./cluster.ts";
@@ -40,14 +42,21 @@ const RECENT = 20;
 /** When the time of day begins. */
 const EPOCH = Date.UTC(2026, 0, 1);
 
+/** What is tried: the real one, or one with a fault put into it. */
+export interface Subject {
+  readonly createProxy: typeof createProxy;
+  readonly createSession: typeof createSession;
+  readonly TransportError: typeof TransportError;
+}
+
 /**
  * Lets a world happen.
  *
  * @param plan What it is like.
- * @param create Makes the proxies.
+ * @param subject What is tried.
  * @returns Everything that happened, in order.
  */
-export async function runWorld(plan: Plan, create: typeof createProxy): Promise<Event[]> {
+export async function runWorld(plan: Plan, subject: Subject): Promise<Event[]> {
   const timeline = createTimeline();
   const events: Event[] = [];
   const observations: Observation[] = [];
@@ -58,10 +67,13 @@ export async function runWorld(plan: Plan, create: typeof createProxy): Promise<
     random("cluster"),
     (reign) => events.push({ type: "reign", at: timeline.now(), reign }),
     (transaction) => events.push({ type: "commit", at: timeline.now(), transaction }),
-    (node) => events.push({ type: "snapshot", at: timeline.now(), node }),
+    ({ index, heads }, isSnapshot) => {
+      const at = timeline.now();
+      events.push({ type: "applied", at, node: index, heads: heads.slice(), isSnapshot });
+    },
   );
   const machines = cluster.nodes.map((node) =>
-    startMachine(node, cluster, plan, timeline, create, (observation) => {
+    startMachine(node, cluster, plan, timeline, subject, (observation) => {
       observations.push(observation);
       return observations.length - 1;
     }),
@@ -85,15 +97,25 @@ export async function runWorld(plan: Plan, create: typeof createProxy): Promise<
       events.push({ type: "left", at, request });
       return { status: 0, headers: [] };
     }
-    const { status, headers, isOld, isUntold, hops } = delivered;
+    const { status, headers, isOld, isUntold, hops, node } = delivered;
     const number = valueOf(headers, OBSERVATION);
     const observation = number === undefined ? undefined : observations[Number(number)];
-    events.push({ type: "answered", at, request, status, observation, isOld, isUntold, hops });
+    events.push({
+      type: "answered",
+      at,
+      request,
+      status,
+      observation,
+      isOld,
+      isUntold,
+      hops,
+      node,
+    });
     return { status, headers };
   }
 
   const clients = plan.clients.map((own) =>
-    createClient(own, plan, timeline, random(`client ${own.index}`), send),
+    createClient(own, plan, timeline, random(`client ${own.index}`), subject.createSession, send),
   );
   const incidents = scheduleIncidents(machines, cluster, plan, timeline, random("incidents"));
   for (const [index, client] of clients.entries())
@@ -125,11 +147,11 @@ function startMachine(
   cluster: Cluster,
   plan: Plan,
   timeline: Timeline,
-  create: typeof createProxy,
+  subject: Subject,
   onObserved: (observation: Observation) => number,
 ): Machine {
   const random = createRandom(plan.seed, `machine ${node.index}`);
-  const app = createApp(node, cluster, plan, timeline, random, onObserved);
+  const app = createApp(node, cluster, plan, timeline, random, onObserved, subject.TransportError);
   const skew = plan.faults.has("clock skew") ? random.between(-30_000, 30_000) : 0;
   const clock: Clock = {
     now: timeline.now,
@@ -154,7 +176,7 @@ function startMachine(
         machine.handle = createOldProxy({ storage, transport, clock, patience });
         return;
       }
-      machine.proxy = create({
+      machine.proxy = subject.createProxy({
         ...settingsOf(plan),
         target: "http://app.test",
         storage,
@@ -236,6 +258,8 @@ interface Delivered extends Answer {
   readonly isOld: boolean;
   readonly isUntold: boolean;
   readonly hops: number;
+  /** The node that answered; -1: none did. */
+  readonly node: number;
 }
 
 /** Creates the edge: it takes a request to any node, and from there to where an answer says. */
@@ -252,15 +276,16 @@ function createEdge(
     for (let hops = 0; ; hops++) {
       await timeline.sleep(random.time(0, plan.transit));
       if (machine === undefined)
-        return { status: 502, headers: [], isOld: false, isUntold: false, hops };
+        return { status: 502, headers: [], isOld: false, isUntold: false, hops, node: -1 };
       const { isOld } = machine;
       const answer = await ask(machine, one, headers);
       const isUntold = machine.node.isBroken || timeline.now() - machine.node.mended < RECENT;
       await timeline.sleep(random.time(0, plan.transit));
       const where = /^instance=([^;]+)/.exec(valueOf(answer.headers, "fly-replay") ?? "")?.[1];
-      if (where === undefined || !plan.isFly) return { ...answer, isOld, isUntold, hops };
+      if (where === undefined || !plan.isFly)
+        return { ...answer, isOld, isUntold, hops, node: machine.node.index };
       if (hops === MAX_REPLAYS)
-        return { status: 502, headers: [], isOld: false, isUntold: false, hops };
+        return { status: 502, headers: [], isOld: false, isUntold: false, hops, node: -1 };
       headers = [...one.headers, ...fly, "Fly-Replay-Src", `instance=${machine.node.name}`];
       machine = machines.find(({ node, isUp }) => node.name === where && isUp);
     }
@@ -338,10 +363,14 @@ function scheduleIncidents(
         crash(machine);
         later(machine.restart);
         break;
-      case "app crash":
-        app.crash();
-        later(app.start);
+      case "app crash": {
+        // Mostly where writes run, and not for long: what is held meanwhile goes on.
+        const [crashed] = machines.filter((one) => one.node === cluster.primary());
+        const victim = crashed !== undefined && random.chance(70) ? crashed.app : app;
+        victim.crash();
+        timeline.after(random.time(0, 150), victim.start);
         break;
+      }
       case "storage error":
         node.isBroken = true;
         later(() => mendStorage(node));
