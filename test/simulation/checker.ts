@@ -65,7 +65,8 @@ interface Asked {
  * - LiteFS's own proxy remembers the writes of browsers that it knows for writes, in one database, and honours no header.
  * - What an answer shows while its node's storage fails, or while the database is replaced by a snapshot, is not remembered,
  *   and of the latter nothing is promised.
- * - Where the primary cannot be asked, or shall not be, nothing is promised once a history has been lost.
+ * - Where the primary cannot be asked, or not as often as forgers make it necessary, nothing is promised once a history has
+ *   been lost.
  * - Where histories cannot be told apart (bare tokens, which is all that LiteFS mints and that `reads: off` leaves a browser, storages that remember none),
  *   positions are compared as numbers.
  * - No read is answered with 504 by a node that had all it can have waited for.
@@ -90,7 +91,7 @@ export function check(plan: Plan, events: readonly Event[]): Violation[] {
   const nothing: Floor = Array.from({ length: plan.databases }, () => undefined);
   const tellsHistories = plan.marks === "all" && !plan.faults.has("forger");
 
-  const heals = plan.isFly && plan.foreignTokens === "primary";
+  const heals = plan.isFly && plan.foreignTokens === "primary" && !plan.faults.has("forger");
 
   function sessionOf(client: number): Session {
     let session = sessions.get(client);

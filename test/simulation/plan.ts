@@ -167,7 +167,7 @@ export function planWorld(seed: number, limits: Limits = {}): Plan {
     primaryRedirectTimeout: random.pick([0, 100, 400]),
     targetConnectTimeout: random.pick([0, 250]),
     maxLag: random.pick([0, 300, 10_000]),
-    primaryReadRate: hasForgers ? random.pick([10, 100]) : 100,
+    primaryReadRate: hasForgers ? random.pick([10, 100]) : 1_000_000,
     maxWaiters: hasForgers ? random.pick([20, 1000]) : 1000,
     maxWaitersPerClient: hasForgers ? random.pick([1, 4, 100]) : 100,
     wakeLimit: random.pick([1, 2, 64, 64, 64]),
