@@ -124,7 +124,7 @@ export function createProxy(options: ProxyOptions): Proxy {
   /** Serves a read whose client has seen what this node has yet to apply. */
   async function onBehind(trail: Trail, believed: Claims): Promise<ResponseMessage> {
     const { request, claims = believed } = trail;
-    if ((await isHopeless()) && (await mayReadThere(request)))
+    if ((await isHopeless()) && mayReadThere(request, await primary()))
       return readThere(trail, "hopelessly behind");
 
     const start = clock.now();
@@ -137,7 +137,7 @@ export function createProxy(options: ProxyOptions): Proxy {
       return own(waited, "client gone or shutting down", answer(503, "Shutting down", RETRY));
     }
     if (standing === "foreign") return onForeign(waited);
-    if (await mayReadThere(request)) return readThere(waited, "still behind");
+    if (mayReadThere(request, await primary())) return readThere(waited, "still behind");
     if (isStaleAllowed(request)) return onStale(waited);
     if (outcome === "full") {
       const full = answer(503, "Proxy error: too many requests wait", RETRY);
@@ -154,9 +154,13 @@ export function createProxy(options: ProxyOptions): Proxy {
     const { request, isBehind = false } = trail;
     if (settings.foreignTokens === "error") return refuseToken(trail);
     if (settings.foreignTokens === "primary") {
-      if (await mayReadThere(request)) return readThere(trail, OTHER_HISTORY);
+      // Asked once: a role that becomes known in between does not bring the primary's history with it.
+      const at = await primary();
+      if (at.at === "here") return onLostPast(trail);
+      if (mayReadThere(request, at)) return readThere(trail, OTHER_HISTORY);
       // Whoever took the request here took this node for the primary: the cluster is changing, and so is its history.
-      if (isBehind || wasReplayed(request.headers) || (await isCutOff())) {
+      const isLost = at.at === "unknown" || isBehind || wasReplayed(request.headers);
+      if (isLost || (await isHopeless())) {
         if (isStaleAllowed(request)) return onStale(trail);
         return own(trail, OTHER_HISTORY, answer(504, "Proxy timeout", RETRY));
       }
@@ -166,7 +170,11 @@ export function createProxy(options: ProxyOptions): Proxy {
 
   /** Serves a read on the primary. Nothing is newer than what is here: what its client has seen beyond that is lost. */
   async function onLostPast(trail: Trail): Promise<ResponseMessage> {
-    return settings.foreignTokens === "error" ? refuseToken(trail) : onPrimary(trail, LOST_PAST);
+    // The node may have become the primary just now, with all that the client has seen.
+    const isLost = async (): Promise<boolean> =>
+      (await judge(trail.claims ?? NO_CLAIMS)).standing !== "caught up";
+    if (settings.foreignTokens === "error" && (await isLost())) return refuseToken(trail);
+    return onPrimary(trail, LOST_PAST);
   }
 
   /** Serves a read that has waited since `start`, when its turn has come. */
@@ -215,7 +223,9 @@ export function createProxy(options: ProxyOptions): Proxy {
   async function onPrimary(trail: Trail, reason: string): Promise<ResponseMessage> {
     const { request } = trail;
     const response = await send(trail, reason, async () => (await primary()).at === "here");
-    if (response !== undefined) return finish(trail, reason, await mint(trail, response));
+    // What its client holds beyond this node was lost when the request came, whoever is the primary by now.
+    if (response !== undefined)
+      return finish(trail, reason, await mint({ ...trail, heal: true }, response));
     // The primary moved while the target did not listen. Nothing was sent: the request finds its way anew.
     return trail.kind === "write" ? write(request) : read(request);
   }
@@ -251,13 +261,13 @@ export function createProxy(options: ProxyOptions): Proxy {
   }
 
   /** Tells whether a read may go to the primary, and counts it if so. */
-  async function mayReadThere(request: IncomingRequest): Promise<boolean> {
+  function mayReadThere(request: IncomingRequest, at: Primary): boolean {
     const { primaryReads } = settings;
     if (primaryReads === "never") return false;
     if (primaryReads === "auto" && !cameThroughFly(request.headers)) return false;
     // Who was taken here and finds no primary must not be sent in a circle.
     if (wasReplayed(request.headers) || !isReplayable(request)) return false;
-    return (await primary()).at === "elsewhere" && allowPrimaryRead();
+    return at.at === "elsewhere" && allowPrimaryRead();
   }
 
   /** Waits until every database has what the claims ask for. */
@@ -286,11 +296,6 @@ export function createProxy(options: ProxyOptions): Proxy {
   async function isHopeless(): Promise<boolean> {
     const lag = await orReport(() => storage.lag?.());
     return settings.maxLag > 0 && lag !== undefined && lag > settings.maxLag;
-  }
-
-  /** Tells whether this node may follow another history than the primary's. */
-  async function isCutOff(): Promise<boolean> {
-    return (await primary()).at === "unknown" || isHopeless();
   }
 
   async function sendOrFail(trail: Trail, reason: string): Promise<ResponseMessage> {

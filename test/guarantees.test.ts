@@ -415,6 +415,17 @@ describe("createProxy() with histories", () => {
     assert.equal((await answered(replica(), "GET", "/", replayed)).status, 504);
   });
 
+  it("answers 504 although the primary's name comes up while it asks: its history has yet to", async () => {
+    let asked = 0;
+    const storage = {
+      position: () => T27,
+      primary: () => (asked++ < 2 ? unknown : elsewhere),
+      historyAt: () => "a",
+    };
+    const one = node(elsewhere, { storage });
+    assert.equal((await one.send("GET", "/", [...seenCookie(`${T26}/b`), ...FLY])).status, 504);
+  });
+
   it("does not count it, or says so, where the operator wants that", async () => {
     const ignoring = await replica({ foreignTokens: "ignore" }).send("GET", "/", [
       ...seenCookie(`${T26}/b6`),
@@ -440,6 +451,35 @@ describe("createProxy() with histories", () => {
     }
     const refusing = node(here, { foreignTokens: "error" });
     assert.equal((await refusing.send("GET", "/", cookie(T28))).status, 412);
+  });
+});
+
+describe("createProxy() with a primary that comes or goes", () => {
+  it("gives the token of a write although the lease is gone when the app has answered", async () => {
+    const one = node(here);
+    one.app.answer = () => {
+      one.state.primary = elsewhere;
+      return Promise.resolve({ status: 200, statusText: "", headers: [], body: null });
+    };
+    assert.equal(minted(await one.send("POST", "/", cookie(T28))), T27);
+  });
+
+  it("refuses no token that it has got while it became the primary", async () => {
+    const one = node(elsewhere, { foreignTokens: "error" });
+    const waiting = begin(one.send("GET", "/", cookie(T28)));
+    await settled();
+    one.state.position = T28;
+    one.state.primary = here;
+    one.state.changed();
+    await settled();
+    assert.equal(waiting.response()?.status, 200);
+    // The position was read a moment before it came.
+    const late = node(here, { foreignTokens: "error" });
+    let asked = 0;
+    const storage = { position: () => (asked++ === 0 ? T27 : T28), primary: () => here };
+    const racing = node(here, { foreignTokens: "error", storage });
+    assert.equal((await racing.send("GET", "/", cookie(T28))).status, 200);
+    assert.equal((await late.send("GET", "/", cookie(T28))).status, 412);
   });
 });
 

@@ -98,8 +98,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "a read of another history runs on a node that was taken for the primary",
     file: "src/proxy.ts",
-    text: `if (isBehind || wasReplayed(request.headers) || (await isCutOff())) {`,
-    instead: `if (await isCutOff()) {`,
+    text: `const isLost = at.at === "unknown" || isBehind || wasReplayed(request.headers);`,
+    instead: `const isLost = at.at === "unknown";`,
     from: 1600,
   },
   {
