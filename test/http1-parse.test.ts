@@ -457,6 +457,8 @@ describe("createBodyDecoder()", () => {
     ["a size that is too small", "4\r\nhello"],
     ["a bare LF after the data", "5\r\nhello\n0\r\n\r\n"],
     ["a bare CR after the data", "5\r\nhello\r0\r\n\r\n"],
+    ["two CRs after the data", "5\r\nhello\r\r\n0\r\n\r\n"],
+    ["bytes before the line end of the data", "5\r\nhello\rGET / HTTP/1.1\r\n0\r\n\r\n"],
     ["an endless extension", `5;${"a".repeat(DEFAULT_LIMITS.trailerBytes)}`],
     ["endless trailers", `0\r\n${"a: b\r\n".repeat(DEFAULT_LIMITS.trailerBytes)}`],
     ["a folded trailer", "0\r\nA: b\r\n c\r\n\r\n"],

@@ -102,6 +102,7 @@ function createChunkedDecoder(limits: Limits): BodyDecoder {
       if (taken === undefined) return bytes.length;
       at = taken.end;
       if (state === "data-end") {
+        if (taken.line !== "") throw new ProtocolError(400, "Malformed chunk");
         state = "size";
       } else if (state === "size") {
         left = chunkSize(taken.line);
