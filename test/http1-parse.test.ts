@@ -179,6 +179,7 @@ describe("parseRequestHead()", () => {
     ["GET / HTTP/1.1\r\nHost: a\r\n\r\n", true],
     ["GET / HTTP/1.1\r\nHost: a\r\nConnection: a, Close\r\n\r\n", false],
     ["GET / HTTP/1.1\r\nHost: a\r\nConnection: a\r\nConnection: close\r\n\r\n", false],
+    ["CONNECT a:443 HTTP/1.1\r\nHost: a\r\nConnection: keep-alive\r\n\r\n", false],
     ["GET / HTTP/1.0\r\n\r\n", false],
     ["GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n", true],
     ["GET / HTTP/1.0\r\nConnection: Keep-Alive, close\r\n\r\n", false],
