@@ -1,4 +1,5 @@
 import { ambiguity } from "./ambiguity.ts";
+import { corpus } from "./corpus.ts";
 import { crowds } from "./crowds.ts";
 import type { Case } from "./kit.ts";
 import { repeats } from "./repeats.ts";
@@ -14,4 +15,5 @@ export const CASES: readonly Case[] = [
   ...ambiguity,
   ...streams,
   ...crowds,
+  ...corpus,
 ];

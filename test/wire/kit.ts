@@ -11,7 +11,8 @@ export type Topic =
   | "ambiguity"
   | "WebSockets"
   | "errors"
-  | "random messages";
+  | "random messages"
+  | "corpus";
 
 /** One thing that must be true of a proxy, whoever looks at it from outside. */
 export interface Case {
