@@ -6,6 +6,8 @@ import { type Case, DATE, type Stage, values } from "./kit.ts";
 interface Asking {
   readonly what: string;
   readonly bytes: string;
+  /** What is sent behind the bytes, once they have been sent alone: some servers see only one of the two. */
+  readonly behind?: string;
   /** The requests that the app sees, in their order. */
   readonly sees: readonly Seen[];
   /** What becomes of what stands behind them; by default the connection stays, and the next request is served. */
@@ -71,7 +73,7 @@ function readStrictly(text: string, from: number, method: string | undefined): S
   const lengths = values(lines, "content-length");
   const codings = values(lines, "transfer-encoding");
   assert.ok(lengths.length + codings.length < 2, `framed more than once: ${start}`);
-  const status = Number(/^HTTP\/1\.1 (\d{3}) /.exec(start)?.[1] ?? 0);
+  const status = Number(/^HTTP\/1\.[01] (\d{3}) /.exec(start)?.[1] ?? 0);
   const bodiless = method === "HEAD" || (status >= 100 && status < 200) || status === 204;
   if (bodiless || status === 304) return { start, lines, framing: "none", content: "", end: begin };
   if (codings.length > 0) {
@@ -166,6 +168,7 @@ const AFTER = get("/after");
 
 /** Holds a row against the proxy: what the app saw, and what the client got for it. */
 async function ask(stage: Stage, row: Asking): Promise<void> {
+  const earlier = stage.asking.length;
   const answer = createAnswerer(stage);
   const named = (text: string): string => text.replaceAll("HOST", stage.host);
   const methods = [...row.sees.map(({ start }) => start.split(" ")[0] ?? ""), "GET", "GET"];
@@ -193,16 +196,24 @@ async function ask(stage: Stage, row: Asking): Promise<void> {
     readAnswers(other.text(), ["GET"]).map(({ content }) => content),
     ["GET /after"],
   );
-  if (row.unfinished === true) {
-    // The proxy breaks off what it has begun; what stays open could still become whole.
-    for (const app of stage.asking) await waitFor(() => app.isOver());
+  // The proxy breaks off what it has begun and cannot end; what stays open could still become whole.
+  const asking = stage.asking.slice(earlier);
+  for (const app of asking) {
+    const mustBreak = row.unfinished === true || readRequest(app) === undefined;
+    if (mustBreak) await waitFor(() => app.isOver());
   }
-  check(stage, row, readAnswers(client.text(), methods));
+  check(stage.host, asking, row, readAnswers(client.text(), methods));
 }
 
-function check(stage: Stage, row: Asking, answers: readonly Strict[]): void {
-  const whole = stage.asking.map(readRequest).filter((request) => request !== undefined);
-  if (row.unfinished !== true) assert.equal(whole.length, stage.asking.length, "cut requests");
+function check(
+  host: string,
+  asking: readonly Peer[],
+  row: Asking,
+  answers: readonly Strict[],
+): void {
+  const whole = asking.map(readRequest).filter((request) => request !== undefined);
+  if (row.unfinished !== true && row.orRefused !== true)
+    assert.equal(whole.length, asking.length, "cut requests");
   const starts = whole.map(({ start }) => methodAndTarget(start));
   const asked = whole.filter((_, index) => !/^GET \/(?:next|after)$/.test(starts[index] ?? ""));
   const isRefused = row.sees.length === 0 || (row.orRefused === true && asked.length === 0);
@@ -221,7 +232,7 @@ function check(stage: Stage, row: Asking, answers: readonly Strict[]): void {
     for (const [name, expected] of Object.entries(lines))
       assert.deepEqual(
         values(request.lines, name),
-        expected.map((value) => value.replaceAll("HOST", stage.host)),
+        expected.map((value) => value.replaceAll("HOST", host)),
         name,
       );
   }
@@ -235,10 +246,11 @@ function check(stage: Stage, row: Asking, answers: readonly Strict[]): void {
   if (isNextServed) assert.equal(rest.pop()?.content, "GET /next");
   if (isRefused || row.next === "refused") {
     assert.ok(rest.length <= 1, "more than one refusal");
-    for (const { start } of rest) assert.match(start, /^HTTP\/1\.1 (?:4\d\d|50[15]) /);
+    for (const { start } of rest) assert.match(start, /^HTTP\/1\.[01] (?:4\d\d|50[15]) /);
   } else {
     assert.deepEqual(rest, []);
-    assert.equal(isNextServed, row.next !== "closed", "the next request");
+    if (row.orRefused !== true)
+      assert.equal(isNextServed, row.next !== "closed", "the next request");
   }
 }
 
@@ -287,7 +299,7 @@ async function tell(stage: Stage, row: Answering): Promise<void> {
 const EVIL = "GET /evil HTTP/1.1\r\nHost: HOST\r\n\r\n";
 
 function refused(what: string, bytes: string): Asking {
-  return { what, bytes: bytes + EVIL, sees: [] };
+  return { what, bytes, behind: EVIL, sees: [] };
 }
 
 function request(start: string, lines: readonly string[], body = ""): string {
@@ -356,10 +368,14 @@ const BAD_START_LINES: [string, string][] = [
   ["* as the target of POST", "POST * HTTP/1.1"],
   ["two * as the target", "OPTIONS ** HTTP/1.1"],
   ["a query behind *", "OPTIONS *?a HTTP/1.1"],
-  ["a scheme and a path", "GET http:/a HTTP/1.1"],
-  ["a scheme and no host", "GET http:///a HTTP/1.1"],
-  ["a scheme and a query", "GET http://?a HTTP/1.1"],
-  ["a scheme alone", "GET http:// HTTP/1.1"],
+];
+
+/** Absolute targets that name no host to ask over HTTP. */
+const BAD_ABSOLUTE: [string, string][] = [
+  ["one slash", "GET http:/a HTTP/1.1"],
+  ["no host", "GET http:///a HTTP/1.1"],
+  ["a query and no host", "GET http://?a HTTP/1.1"],
+  ["nothing behind the scheme", "GET http:// HTTP/1.1"],
   ["ftp as the scheme", "GET ftp://HOST/ HTTP/1.1"],
   ["file as the scheme", "GET file:///etc/passwd HTTP/1.1"],
   ["a user before the host", "GET http://me@HOST/ HTTP/1.1"],
@@ -369,9 +385,6 @@ const BAD_START_LINES: [string, string][] = [
   ["half an IPv6 address", "GET http://[::1/ HTTP/1.1"],
   ["an IPv6 address and more", "GET http://[::1]evil.test/ HTTP/1.1"],
   ["a fragment behind the host", "GET http://HOST#a HTTP/1.1"],
-  ["CONNECT and a path", "CONNECT / HTTP/1.1"],
-  ["CONNECT and a scheme", "CONNECT http://HOST/ HTTP/1.1"],
-  ["CONNECT and no port", "CONNECT HOST HTTP/1.1"],
 ];
 
 /** Host lines that nobody may believe. */
@@ -399,6 +412,14 @@ const BAD_HOSTS: [string, string][] = [
   ["a second that is empty", "Host: HOST\r\nHost:"],
   ["an empty one before it", "Host:\r\nHost: HOST"],
   ["a second far behind", `Host: HOST\r\n${"X: 1\r\n".repeat(50)}Host: HOST`],
+];
+
+/** Requests for a tunnel, which the proxy does not make: who asks may have sent on as if it had. */
+const TUNNELS: [string, string][] = [
+  ["a path", "CONNECT / HTTP/1.1"],
+  ["a scheme", "CONNECT http://HOST/ HTTP/1.1"],
+  ["a host", "CONNECT HOST HTTP/1.1"],
+  ["a host and a port", "CONNECT HOST:443 HTTP/1.1"],
 ];
 
 /** Field lines that are none, or more than one. */
@@ -445,7 +466,6 @@ const BAD_LENGTHS = [
   "NaN",
   "Infinity",
   "18446744073709551619",
-  "9223372036854775811",
   "\xb3",
   "\xd9\xa3",
   "3\0",
@@ -458,7 +478,6 @@ const BAD_LENGTHS = [
 const BAD_FRAMINGS: [string, string][] = [
   ["no length and one", "Content-Length: 0\r\nContent-Length: 3"],
   ["an empty length and one", "Content-Length:\r\nContent-Length: 3"],
-  ["three equal lengths", "Content-Length: 3\r\nContent-Length: 3\r\nContent-Length: 3"],
   ["a length with a blank before the colon", "Content-Length : 3"],
   ["a length with a tab before the colon", "Content-Length\t: 3"],
   ["a length with a NUL in its name", "Content-Length\0: 3"],
@@ -480,7 +499,6 @@ const BAD_FRAMINGS: [string, string][] = [
   ["coding chunked, chunked", "Transfer-Encoding: chunked, chunked"],
   ["coding chunked, x", "Transfer-Encoding: chunked, x"],
   ["an empty coding", "Transfer-Encoding:"],
-  ["an empty coding and chunked", "Transfer-Encoding:\r\nTransfer-Encoding: chunked"],
   ["chunked and another coding", "Transfer-Encoding: chunked\r\nTransfer-encoding: x"],
   ["another coding and chunked", "Transfer-Encoding: x\r\nTransfer-encoding: chunked"],
   ["chunked and identity", "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity"],
@@ -527,12 +545,6 @@ const BAD_HEADS: [string, string][] = [
   ["an LF for the last line end", "GET / HTTP/1.1\r\nHost: HOST\n\r\n"],
   ["an LF for the empty line", "GET / HTTP/1.1\r\nHost: HOST\r\n\n"],
   ["two Hosts in HTTP/1.0", "GET / HTTP/1.0\r\nHost: HOST\r\nHost: HOST\r\n\r\n"],
-  ["an absolute target and no Host", "GET http://HOST/ HTTP/1.1\r\nX-A: 1\r\n\r\n"],
-  [
-    "an absolute target and two Hosts",
-    "GET http://HOST/ HTTP/1.1\r\nHost: HOST\r\nHost: HOST\r\n\r\n",
-  ],
-  ["an absolute target and a bad Host", "GET http://HOST/ HTTP/1.1\r\nHost: a/b\r\n\r\n"],
   [
     "chunks and a length in HTTP/1.0",
     "POST / HTTP/1.0\r\nHost: HOST\r\nConnection: keep-alive\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
@@ -555,8 +567,6 @@ const BAD_CHUNKS: [string, string][] = [
   ["a size in quotes", '"3"\r\nabc\r\n0\r\n\r\n'],
   ["a size in digits beyond ASCII", "\xef\xbc\x93\r\nabc\r\n0\r\n\r\n"],
   ["a size that wraps at 64 bits", "10000000000000003\r\nabc\r\n0\r\n\r\n"],
-  ["a size that is negative in 64 bits", "fffffffffffffffd\r\nabc\r\n0\r\n\r\n"],
-  ["a size that a double rounds", "20000000000001\r\nabc\r\n0\r\n\r\n"],
   ["an extension with a NUL", "3;a\0\r\nabc\r\n0\r\n\r\n"],
   ["an extension with a DEL", "3;a\x7f\r\nabc\r\n0\r\n\r\n"],
   ["an extension with an LF and a request", "3;\nabc\r\n0\r\n\r\n"],
@@ -596,24 +606,34 @@ const BAD_TRAILERS: [string, string][] = [
   ["a name that is no token", "X(A): 1"],
 ];
 
+/** Sizes that may be refused, or waited for, and that nobody may take for less. */
+const HUGE_CHUNKS: [string, string][] = [
+  ["a size of 2^32 + 3", "100000003\r\nabc\r\n0\r\n\r\n"],
+  ["a size of nearly 2^52", "fffffffffffff\r\nabc\r\n0\r\n\r\n"],
+  ["a size of 2^53 + 1", "20000000000001\r\nabc\r\n0\r\n\r\n"],
+  ["a size of 2^63 + 3", "8000000000000003\r\nabc\r\n0\r\n\r\n"],
+  ["a size of 2^64 - 3", "fffffffffffffffd\r\nabc\r\n0\r\n\r\n"],
+  ["a size of 2^31 + 3", "80000003\r\nabc\r\n0\r\n\r\n"],
+];
+
+/** What never becomes whole: its client leaves. */
 const CUT_OFF: readonly Asking[] = [
-  {
-    what: "a length of more than ever comes",
-    bytes: post(["Content-Length: 100"], EVIL.slice(0, 20)),
+  ...["100", "4294967299", "9223372036854775811"].map((length): Asking => ({
+    what: `a length of ${length} and 20 bytes`,
+    bytes: post([`Content-Length: ${length}`], EVIL.slice(0, 20)),
     sees: [],
     unfinished: true,
     ends: true,
-  },
+  })),
   ...[
-    ["a chunk size of more than ever comes", "100000003\r\nabc\r\n0\r\n\r\n"],
-    ["a chunk of nearly 2^52 bytes", "fffffffffffff\r\nabc\r\n0\r\n\r\n"],
-    ["chunks without the last", "3\r\nabc\r\n"],
-    ["a last chunk without the empty line", "3\r\nabc\r\n0\r\n"],
-    ["a last chunk and half an empty line", "3\r\nabc\r\n0\r\n\r"],
-    ["trailers without the empty line", "3\r\nabc\r\n0\r\nX-A: 1\r\n"],
-    ["a size without its line end", "3"],
+    ...HUGE_CHUNKS,
+    ["no last one", "3\r\nabc\r\n"],
+    ["no empty line at the end", "3\r\nabc\r\n0\r\n"],
+    ["half an empty line at the end", "3\r\nabc\r\n0\r\n\r"],
+    ["no empty line behind the trailers", "3\r\nabc\r\n0\r\nX-A: 1\r\n"],
+    ["a size and no line end", "3"],
   ].map(([what = "", body]): Asking => ({
-    what,
+    what: `chunks with ${what}`,
     bytes: post([CHUNKED], body),
     sees: [],
     unfinished: true,
@@ -649,6 +669,12 @@ const GOOD: readonly Asking[] = [
     what: "a Host without a value",
     bytes: "GET / HTTP/1.1\r\nHost:\r\n\r\n",
     sees: [GET],
+    orRefused: true,
+  },
+  {
+    what: "a Host without a value and a URL in the query",
+    bytes: "GET /a?b=http://evil.test/c HTTP/1.1\r\nHost:\r\n\r\n",
+    sees: [{ start: "GET /a?b=http://evil.test/c" }],
     orRefused: true,
   },
   {
@@ -745,6 +771,12 @@ const GOOD: readonly Asking[] = [
     what: "chunks that Connection names",
     bytes: post(["Connection: Transfer-Encoding", CHUNKED], CHUNKS),
     sees: [ABC_IN_CHUNKS],
+  },
+  {
+    what: "an empty coding and chunked",
+    bytes: post(["Transfer-Encoding:", CHUNKED], CHUNKS),
+    sees: [ABC_IN_CHUNKS],
+    orRefused: true,
   },
   {
     what: "TE: chunked and a length",
@@ -991,9 +1023,20 @@ const ASKED: readonly Asking[] = [
   ...BAD_START_LINES.map(([what, line]) =>
     refused(`a request line with ${what}`, `${line}\r\nHost: HOST\r\n\r\n`),
   ),
-  ...BAD_HOSTS.map(([what, line]) =>
-    refused(`a Host with ${what}`, `GET / HTTP/1.1\r\n${line}\r\n\r\n`),
+  ...TUNNELS.map(([what, line]) =>
+    refused(`a CONNECT to ${what}`, `${line}\r\nHost: HOST\r\n\r\n`),
   ),
+  // Where such a request ends is clear: the next one may be served.
+  ...BAD_HOSTS.map(([what, line]): Asking => ({
+    what: `a Host with ${what}`,
+    bytes: `GET / HTTP/1.1\r\n${line}\r\n\r\n`,
+    sees: [],
+  })),
+  ...BAD_ABSOLUTE.map(([what, line]): Asking => ({
+    what: `an absolute target with ${what}`,
+    bytes: `${line}\r\nHost: HOST\r\n\r\n`,
+    sees: [],
+  })),
   ...BAD_FIELDS.map(([what, line]) => refused(what, request("GET /", [line]))),
   ...BAD_LENGTHS.map((value) =>
     refused(`length ${JSON.stringify(value)}`, post([`Content-Length: ${value}`], "abc")),
@@ -1002,11 +1045,21 @@ const ASKED: readonly Asking[] = [
   ...BAD_HEADS.map(([what, head]) => refused(what, head)),
   ...[...BAD_CHUNKS, ...inTrailers()].map(([what, chunks]): Asking => ({
     what: `chunks with ${what}`,
-    bytes: post([CHUNKED], chunks) + EVIL,
+    bytes: post([CHUNKED], chunks),
+    behind: EVIL,
     sees: [],
     unfinished: true,
   })),
   ...CUT_OFF,
+  ...[
+    ["no Host", "X-A: 1"],
+    ["two Hosts", "Host: HOST\r\nHost: HOST"],
+    ["a bad Host", "Host: a/b"],
+  ].map(([what, line]): Asking => ({
+    what: `an absolute target and ${what}`,
+    bytes: `GET http://HOST/ HTTP/1.1\r\n${line}\r\n\r\n`,
+    sees: [],
+  })),
   ...["TRACE / HTTP/1.1", "TRACE http://HOST/ HTTP/1.1"].map((line): Asking => ({
     what: `${line} that goes no further`,
     bytes: `${line}\r\nHost: HOST\r\nMax-Forwards: 0\r\n\r\n`,
@@ -1325,6 +1378,12 @@ const ANSWERED: readonly Answering[] = [
     bytes: answer([CHUNKED], chunks),
     unfinished: true,
   })),
+  ...HUGE_CHUNKS.map(([what, chunks]): Answering => ({
+    what: `chunks with ${what}`,
+    bytes: answer([CHUNKED], chunks),
+    unfinished: true,
+    ends: true,
+  })),
   ...GOOD_ANSWERS,
   ...POISONED,
 ];
@@ -1341,7 +1400,12 @@ export const corpus: readonly Case[] = [
       topic: "corpus",
       name: `takes for ${number} ${row.unfinished === true ? "whole " : ""}${requests}: ${row.what}`,
       alone: true,
-      run: (stage) => ask(stage, row),
+      run: async (stage) => {
+        const { behind, ...first } = row;
+        if (behind === undefined) return ask(stage, row);
+        await ask(stage, { ...first, ends: row.unfinished === true });
+        await ask(stage, { ...first, bytes: row.bytes + behind });
+      },
     };
   }),
   ...ANSWERED.map((row): Case => {
