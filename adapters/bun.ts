@@ -66,6 +66,8 @@ export function serve(proxy: Proxy, options: ListenOptions): Server {
       const clientAddress = self.requestIP(request)?.address;
       const info = connectionInfo({ clientAddress, transport: client });
       const response = await proxy.fetch(request, info);
+      // Who asks for a tunnel may have sent on as if it were there: that is no next request (RFC 9931).
+      if (request.method === "CONNECT") response.headers.set("connection", "close");
       return request.method === "HEAD" ? unmeasured(response) : untyped(response);
     },
     error: () => new Response("Bad gateway\n", { status: 502 }),

@@ -17,7 +17,7 @@
 import { connectionInfo, type Proxy } from "../src/index.ts";
 import { createHttp1Client } from "./http1/client.ts";
 import { isHost } from "./http1/parse.ts";
-import { badHost, type ListenOptions, type Server, urlOf } from "./listen.ts";
+import { badCoding, badHost, type ListenOptions, type Server, urlOf } from "./listen.ts";
 
 /** The part of Deno that this adapter uses (https://docs.deno.com/api/deno/~/Deno.serve). */
 declare const Deno: {
@@ -53,7 +53,12 @@ export function serve(proxy: Proxy, options: ListenOptions): Server {
     },
     async (request, info) => {
       // Deno writes a Host with a path in it straight into the URL, where it would become part of the target.
-      if (!isHost(request.headers.get("host") ?? "/")) return badHost();
+      // The authority of an absolute target stands there too, whatever it is.
+      if (!isHost(request.headers.get("host") ?? "/") || !isHost(authorityOf(request.url)))
+        return badHost();
+      // Deno undoes chunks, and takes what is in them for the body whatever its coding is.
+      const coding = request.headers.get("transfer-encoding") ?? "chunked";
+      if (coding.toLowerCase() !== "chunked") return badCoding();
       const response = await proxy.fetch(
         request,
         connectionInfo({ clientAddress: addressOf(info.remoteAddr), transport: client }),
@@ -79,6 +84,11 @@ export function serve(proxy: Proxy, options: ListenOptions): Server {
 function unmeasured(response: Response): Response {
   if (response.headers.has("content-length") || response.body !== null) return response;
   return new Response(new ReadableStream({ start: (body) => body.close() }), response);
+}
+
+/** Returns the authority of a URL, or what cannot be one. */
+function authorityOf(url: string): string {
+  return /^https?:\/\/([^/?#]*)/i.exec(url)?.[1] ?? "/";
 }
 
 function netAddress(address: unknown): { hostname: string; port: number } {

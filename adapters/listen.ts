@@ -40,6 +40,11 @@ export function urlOf(hostname: string, port: number): string {
   return hostname.includes(":") ? `http://[${hostname}]:${port}` : `http://${hostname}:${port}`;
 }
 
+/** Answers a request whose body has a coding that nobody here undoes (RFC 9112 section 6.1). */
+export function badCoding(): Response {
+  return new Response("Unknown transfer coding\n", { status: 501 });
+}
+
 /** Answers a request whose Host is none, for servers that pass such requests on (RFC 9112 section 3.2). */
 export function badHost(): Response {
   return new Response("Bad request: no valid Host\n", { status: 400 });

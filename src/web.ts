@@ -36,8 +36,11 @@ export function fromRequest(request: Request, info: unknown): IncomingRequest | 
   const { url } = request;
   // Bun.serve passes a bare path on when the Host header makes no URL.
   const authority = url.indexOf("://") + 3;
-  const path = url.indexOf("/", authority);
-  if (authority === 2 || path === -1) return undefined;
+  const slash = url.indexOf("/", authority);
+  // Deno.serve passes an absolute target on as it came, and that may have a query and no path.
+  const query = url.indexOf("?", authority);
+  const path = query !== -1 && (slash === -1 || query < slash) ? query : slash;
+  if (authority === 2 || path === -1 || url.startsWith("/")) return undefined;
   const fragment = url.indexOf("#", path);
   const adapter = isConnectionInfo(info) ? info : undefined;
   const headers: HeaderLines = [];
@@ -47,7 +50,7 @@ export function fromRequest(request: Request, info: unknown): IncomingRequest | 
   if (firstValue(headers, "host") === undefined) headers.push("Host", url.slice(authority, path));
   return {
     method: request.method,
-    target: fragment === -1 ? url.slice(path) : url.slice(path, fragment),
+    target: `${path === query ? "/" : ""}${url.slice(path, fragment === -1 ? undefined : fragment)}`,
     headers,
     body: adapter !== undefined && framed === undefined ? null : fromStream(request.body),
     signal: request.signal,

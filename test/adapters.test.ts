@@ -169,6 +169,32 @@ describe("proxy.fetch", () => {
     assert.match(response.headers.get("set-cookie") ?? "", /^__txid=/);
   });
 
+  it("takes what stands behind the host for the query where there is no path", async () => {
+    const seen: string[] = [];
+    const outside = createProxy({
+      target: "http://app.test",
+      storage,
+      transport: (request) => {
+        seen.push(request.target);
+        return Promise.resolve({ status: 200, statusText: "", headers: [], body: null });
+      },
+    });
+    for (const url of ["http://x?a=/b", "http://x?a", "http://x/c?d=/e", "http://x/f/?g"]) {
+      const request = new Request("http://x/");
+      // A server that makes its own requests need not normalise what it was asked for; Deno.serve does not.
+      Object.defineProperty(request, "url", { value: url });
+      await outside.fetch(request);
+    }
+    assert.deepEqual(seen, ["/?a=/b", "/?a", "/c?d=/e", "/f/?g"]);
+  });
+
+  it("takes no URL in a query for the one that was asked for", async () => {
+    const request = new Request("http://x/");
+    // Bun.serve gives the bare target where the Host header makes no URL.
+    Object.defineProperty(request, "url", { value: "/a?b=http://c/d" });
+    assert.equal((await proxy.fetch(request)).status, 400);
+  });
+
   it("can be spread into what a runtime exports by default", () => {
     assert.equal(typeof { port: 8080, ...proxy }.fetch, "function");
   });

@@ -192,7 +192,8 @@ export function parseRequestHead(text: string, limits: Limits): RequestHead {
     headers: fields.headers,
     minor,
     framing,
-    keepAlive: keepsAlive(fields, minor),
+    // Who asks for a tunnel may have sent on as if it were there: that is no next request (RFC 9931).
+    keepAlive: method !== "CONNECT" && keepsAlive(fields, minor),
     upgrade:
       fields.hasUpgrade &&
       minor === 1 &&
