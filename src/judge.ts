@@ -143,9 +143,12 @@ export async function standingOf(
   position: Position | undefined,
 ): Promise<Standing> {
   if (position === undefined || token.position > position) return "behind";
-  if (token.history === undefined) return "caught up";
-  const own = await storage.historyAt?.(token.position);
-  return own === undefined || own === token.history ? "caught up" : "foreign";
+  if (token.history === undefined || storage.historyAt === undefined) return "caught up";
+  const own = await storage.historyAt(token.position);
+  if (own !== undefined) return own === token.history ? "caught up" : "foreign";
+  // It may be forgotten, or not be there any more: a snapshot of a shorter history may have come meanwhile.
+  const now = await storage.position();
+  return now === undefined || token.position > now ? "behind" : "caught up";
 }
 
 function worse(a: Standing, b: Standing): Standing {

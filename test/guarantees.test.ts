@@ -382,6 +382,24 @@ describe("createProxy() with histories", () => {
     }
   });
 
+  it("takes a history that is gone for behind, and one that is forgotten for its own", async () => {
+    let position = T28;
+    const storage = {
+      position: () => position,
+      primary: () => elsewhere,
+      historyAt: (): string | undefined => {
+        // A snapshot comes in between.
+        position = T26;
+        return undefined;
+      },
+    };
+    const response = await answered(node(elsewhere, { storage }), "GET", "/", [
+      ...seenCookie(`${T27}/a7`),
+      ...FLY,
+    ]);
+    assert.equal(response.status, 409);
+  });
+
   for (const token of [`${T26}/b6`, `${T27}/b7`]) {
     it(`does not take ${token} for caught up with: the primary is asked`, async () => {
       const response = await replica().send("GET", "/", [...seenCookie(token), ...FLY]);

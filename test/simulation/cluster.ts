@@ -1,321 +1,289 @@
-import type { Position, Primary, Storage } from "../../src/index.ts";
-import {
-  ancestor,
-  type Branch,
-  includes,
-  positionOf,
-  type Reign,
-  type Transaction,
-} from "./log.ts";
+import type { Primary } from "../../src/index.ts";
+import { ancestor, type Branch, type Reign, show, type Transaction } from "./log.ts";
 import type { Plan } from "./plan.ts";
-import type { Random } from "./random.ts";
+import { createRandom } from "./random.ts";
 import type { Timeline } from "./timeline.ts";
 
-/** A database node of the cluster, as LiteFS shows it to a proxy. */
-export interface ClusterNode {
+/** The heads of a node's databases. */
+export type Heads = readonly (Transaction | undefined)[];
+
+/** A state of a node that lasted until the next one. */
+export interface Moment {
+  readonly at: number;
+  readonly heads: Heads;
+  readonly isPrimary: boolean;
+}
+
+/** The database of one node. */
+export interface Replica {
   readonly index: number;
-  /** Its name in the cluster. */
-  readonly name: string;
-  /** What each database has come to. */
-  heads: (Transaction | undefined)[];
-  /** What it believes of the primary. */
-  primary: Primary;
-  /** Whether the primary's transactions reach it. */
-  isLinked: boolean;
-  /** Whether its storage throws. */
-  isBroken: boolean;
-  /** When it has last ceased to. */
-  mended: number;
+  /** What it has applied. */
+  heads: Heads;
+  /** Where it believes the primary to be. */
+  known: Primary;
+  /** All its states, in their order. */
+  readonly moments: Moment[];
+  /** Whom it tells that something has moved. */
+  readonly watchers: Set<() => void>;
+  /** How many milliseconds it is behind. */
+  lag(): number;
 }
 
-/** The databases of a world: one node at most is the primary, the others follow it with their lag. */
+/** The replicated databases: one node at a time commits, and the others follow when they can. */
 export interface Cluster {
-  readonly nodes: readonly ClusterNode[];
-  /** The node that writes run on now. */
-  primary(): ClusterNode | undefined;
-  /** Commits a transaction on a node; undefined when the node is not the primary. */
-  commit(node: ClusterNode, database: number, request: number): Transaction | undefined;
-  /** Returns what a proxy on a node knows of a database. */
-  storageOf(node: ClusterNode, database: number): Storage;
-  /** Cuts a node off from the primary's transactions. */
-  cut(node: ClusterNode): void;
-  /** Ends that. */
-  join(node: ClusterNode): void;
-  /** Takes the lease from the primary; nobody has it then. */
-  depose(): void;
-  /**
-   * Gives the lease to a node.
-   *
-   * @param node The next primary.
-   * @param isComplete Whether it has got all that the last one had, as in a handoff.
-   */
-  enthrone(node: ClusterNode, isComplete: boolean): void;
-  /** Replaces the primary's databases by an older snapshot. */
-  restore(depth: number): void;
+  readonly replicas: readonly Replica[];
+  readonly reigns: readonly Reign[];
+  /** Commits on a node; undefined: it is not the primary. */
+  commit(node: number, database: number, exchange: number): Transaction | undefined;
+  /** Cuts the link to a replica, or mends it. */
+  cut(node: number, isCut: boolean): void;
+  /** Lets another node take over that has everything. */
+  handOver(to: number): void;
+  /** Lets another node take over, whatever it has, after `gap` milliseconds without a primary. */
+  failOver(to: number, gap: number): void;
+  /** Puts an old state of one database in place of the present one. */
+  restore(database: number, back: number): void;
+  /** Returns the primary's index; undefined: there is none. */
+  primary(): number | undefined;
 }
 
-/** How long a node takes at most between two transactions that its link has brought together, in milliseconds. */
-const SNAPSHOT = 5;
+/** How a link stands. */
+interface Link {
+  isCut: boolean;
+  /** Which connection it is; what was sent on an older one never arrives. */
+  epoch: number;
+  /** When the last that was sent arrives. */
+  lastAt: number;
+  appliedAt: number;
+}
 
 /**
- * Creates the cluster of a world.
+ * Creates the databases of a world. Replication is asynchronous and in order. A lease sees to it that there is never
+ * more than one primary, and a node that loses it knows; what the others know of it comes later.
  *
- * @param plan The world's plan.
+ * @param plan The world.
  * @param timeline Its time.
- * @param random Its chances.
- * @param onReign Gets each change of what the cluster's history is.
- * @param onCommit Gets each transaction.
- * @param onApplied Gets each node that has come to something else, and whether that is of another history.
+ * @param tell Takes what happens, for people.
  */
 export function createCluster(
   plan: Plan,
   timeline: Timeline,
-  random: Random,
-  onReign: (reign: Reign) => void,
-  onCommit: (transaction: Transaction) => void,
-  onApplied: (node: ClusterNode, isSnapshot: boolean) => void,
+  tell: (text: () => string) => void,
 ): Cluster {
-  let branches = 0;
-  let leader: ClusterNode | undefined;
-  let reign: readonly Branch[] = [];
-  const indexes = Array.from({ length: plan.databases }, (_, index) => index);
-  const first = begin(indexes.map(() => undefined));
-  const origin = indexes.map((database, index): Transaction | undefined => {
-    const branch = first[index];
-    return branch && make(database, branch, undefined, -1);
-  });
-  const followers: Follower[] = Array.from({ length: plan.nodes }, (_, index) => ({
-    node: {
+  const random = createRandom(plan.seed, "cluster");
+  const reigns: Reign[] = [];
+  const replicas = Array.from({ length: plan.nodes }, (_, index): Replica => {
+    return {
       index,
-      name: `node-${index}`,
-      heads: origin.slice(),
-      primary: { at: "unknown" },
-      isLinked: true,
-      isBroken: false,
-      mended: -Infinity,
-    },
-    listeners: new Set(),
-    walked: new Set(origin.filter((one) => one !== undefined)),
-    epoch: 0,
-    free: 0,
-    contact: 0,
-  }));
-  const nodes = followers.map(({ node }) => node);
+      heads: Array.from({ length: plan.databases }, () => undefined),
+      known: { at: "unknown" },
+      moments: [],
+      watchers: new Set(),
+      lag: () => lagOf(index),
+    };
+  });
+  const links = replicas.map((_, index) => {
+    const link: Link = { isCut: false, epoch: 0, lastAt: 0, appliedAt: 0 };
+    return { random: createRandom(plan.seed, `link ${index}`), link };
+  });
+  let primary: number | undefined;
+  let branches = 0;
+  /** How often the lease has changed hands. */
+  let term = 0;
+  let newest: Heads = Array.from({ length: plan.databases }, () => undefined);
 
-  function begin(heads: readonly (Transaction | undefined)[]): readonly Branch[] {
-    reign = heads.map((from) => ({ id: branches++, from }));
-    return reign;
+  function lagOf(index: number): number {
+    if (index === primary) return 0;
+    const link = links[index]?.link;
+    const current = primary === undefined ? undefined : replicas[primary];
+    const isSame = replicas[index]?.heads.every(
+      (head, database) => head === current?.heads[database],
+    );
+    return isSame === true && link?.isCut === false ? 0 : timeline.now() - (link?.appliedAt ?? 0);
   }
 
-  function make(
-    database: number,
-    branch: Branch,
-    parent: Transaction | undefined,
-    request: number,
-  ): Transaction {
-    const number = (parent?.number ?? 0) + 1;
-    const mark = `${branch.id.toString(16)}x${number.toString(16)}`;
-    return { database, branch, number, parent, at: timeline.now(), request, mark };
+  function record(replica: Replica): void {
+    const isPrimary = replica.index === primary;
+    replica.moments.push({ at: timeline.now(), heads: replica.heads, isPrimary });
   }
 
-  function apply(follower: Follower, database: number, head: Transaction | undefined): void {
-    const last = follower.node.heads[database];
-    follower.node.heads[database] = head;
-    onApplied(follower.node, last !== undefined && !includes(head, last));
-    follower.contact = timeline.now();
-    if (head !== undefined) follower.walked.add(head);
-    tell(follower);
+  function changed(replica: Replica): void {
+    for (const watcher of Array.from(replica.watchers)) watcher();
   }
 
-  function tell(follower: Follower): void {
-    if (!plan.notifies) return;
-    for (const listener of follower.listeners) listener();
+  function know(replica: Replica, known: Primary): void {
+    replica.known = known;
+    changed(replica);
   }
 
-  /** Sends a follower what one database has come to; what was sent before comes before. */
-  function ship(follower: Follower, database: number, delay: number): void {
-    const { epoch } = follower;
-    const head = leader?.heads[database];
-    follower.free = Math.max(follower.free, timeline.now() + delay);
-    timeline.at(follower.free, () => {
-      if (follower.epoch === epoch && follower.node.isLinked) apply(follower, database, head);
+  function begin(replica: Replica): void {
+    const heads = [...replica.heads];
+    const started = heads.map((from): Branch => ({ id: branches++, from }));
+    // The newest of all databases, on the line that is about to end.
+    const isLossy = heads.some((head, database) => head !== newest[database]);
+    reigns.push({ at: timeline.now(), heads, branches: started, isLossy });
+    newest = heads;
+    record(replica);
+  }
+
+  /** Sends a head of the primary's to a replica. */
+  function send(index: number, head: Transaction): void {
+    const own = links[index];
+    if (own === undefined || own.link.isCut) return;
+    const { link } = own;
+    const { epoch } = link;
+    link.lastAt = Math.max(link.lastAt, timeline.now() + own.random.time(...plan.lag));
+    timeline.at(link.lastAt, () => {
+      const replica = replicas[index];
+      if (link.epoch !== epoch || replica === undefined) return;
+      replica.heads = replica.heads.map((old, database) =>
+        database === head.database ? head : old,
+      );
+      link.appliedAt = timeline.now();
+      record(replica);
+      tell(() => `node ${index} applies ${show(head)}`);
+      changed(replica);
     });
   }
 
-  /** Has a node follow the primary anew: it gets a snapshot where its own history is another. */
-  function follow(follower: Follower): void {
-    follower.epoch++;
-    follower.free = timeline.now();
-    if (leader === undefined || follower.node === leader || !follower.node.isLinked) return;
-    for (const database of indexes)
-      ship(follower, database, random.time(...plan.lag) + random.time(0, SNAPSHOT));
+  /** Begins a new connection from a replica to the primary: what it lacks is sent, whatever it has. */
+  function connect(index: number): void {
+    const link = links[index]?.link;
+    if (link === undefined) return;
+    link.epoch++;
+    link.lastAt = timeline.now();
+    if (primary === undefined || index === primary) return;
+    for (const head of replicas[primary]?.heads ?? []) if (head !== undefined) send(index, head);
   }
 
-  function proclaim(): void {
-    onReign({ at: timeline.now(), heads: leader?.heads.slice() ?? [], branches: reign });
-  }
-
-  function believe(follower: Follower, primary: Primary): void {
-    follower.node.primary = primary;
-    tell(follower);
-  }
-
-  /** Tells the nodes of a change, each in its time; who has lost or got the lease knows it at once. */
-  function spread(): void {
-    const now = leader;
-    for (const follower of followers) {
-      const { node } = follower;
-      if (node === now) {
-        believe(follower, { at: "here" });
-        continue;
-      }
-      if (node.primary.at === "here") believe(follower, { at: "unknown" });
+  function crown(index: number): void {
+    const replica = replicas[index];
+    if (replica === undefined) return;
+    primary = index;
+    begin(replica);
+    const own = ++term;
+    tell(() => `node ${index} becomes primary with ${replica.heads.map(show).join(" ")}`);
+    know(replica, { at: "here" });
+    for (const other of replicas) {
+      connect(other.index);
+      const isTold = links[other.index]?.link.isCut === false || random.chance(50);
+      if (other === replica || !isTold) continue;
       timeline.after(random.time(0, plan.roleDelay), () => {
-        if (leader !== now || node === leader) return;
-        believe(
-          follower,
-          now === undefined ? { at: "unknown" } : { at: "elsewhere", hostname: now.name },
-        );
-        if (now !== undefined) follow(follower);
+        if (term !== own) return;
+        know(other, { at: "elsewhere", hostname: nameOf(index) });
       });
     }
   }
 
-  function followerOf(node: ClusterNode): Follower {
-    const found = followers[node.index];
-    if (found === undefined) throw new Error(`No node ${node.index}`);
-    return found;
+  function demote(): Replica | undefined {
+    const old = primary === undefined ? undefined : replicas[primary];
+    if (old === undefined) return undefined;
+    primary = undefined;
+    tell(() => `node ${old.index} is no longer primary`);
+    record(old);
+    for (const { index } of replicas) {
+      // What the old primary has sent may still arrive, but from one that has crashed.
+      if (random.chance(50)) connect(index);
+    }
+    know(old, { at: "unknown" });
+    const own = ++term;
+    for (const other of replicas) {
+      if (other === old || random.chance(50)) continue;
+      timeline.after(random.time(0, plan.roleDelay), () => {
+        if (term === own) know(other, { at: "unknown" });
+      });
+    }
+    return old;
   }
 
-  function knows(follower: Follower, transaction: Transaction): boolean {
-    if (plan.marks === "all") return true;
-    return plan.marks === "walked" && follower.walked.has(transaction);
-  }
-
-  function historyAt(node: ClusterNode, database: number, position: Position): string | undefined {
-    const number = Number.parseInt(position, 16);
-    const found = ancestor(node.heads[database], number);
-    if (found === undefined || found.number !== number) return undefined;
-    return knows(followerOf(node), found) ? found.mark : undefined;
-  }
-
-  function lagOf(node: ClusterNode): number | undefined {
-    if (!plan.tellsLag) return undefined;
-    if (node === leader) return 0;
-    return node.isLinked && leader !== undefined
-      ? plan.lag[0]
-      : timeline.now() - followerOf(node).contact;
-  }
-
-  function storageOf(node: ClusterNode, database: number): Storage {
-    const follower = followerOf(node);
-    const answer = <T>(value: () => T): T | Promise<T> => {
-      if (node.isBroken) throw new Error("storage is broken");
-      if (plan.storageDelay === 0) return value();
-      return timeline.sleep(plan.storageDelay).then(value);
-    };
-    return {
-      position: () =>
-        answer(() => {
-          const head = node.heads[database];
-          return head === undefined ? undefined : positionOf(head);
-        }),
-      primary: () => answer(() => node.primary),
-      lag: () => answer(() => lagOf(node)),
-      ...(plan.marks === "none"
-        ? {}
-        : {
-            historyAt: (position: Position) => answer(() => historyAt(node, database, position)),
-          }),
-      ...(plan.notifies
-        ? {
-            subscribe: (changed: () => void) => {
-              follower.listeners.add(changed);
-              return () => void follower.listeners.delete(changed);
-            },
-          }
-        : {}),
-    };
-  }
-
-  return {
-    nodes,
-    primary: () => leader,
-    storageOf,
-    commit: (node, database, request) => {
-      const branch = reign[database];
-      if (node !== leader || branch === undefined) return undefined;
-      const transaction = make(database, branch, node.heads[database], request);
-      onCommit(transaction);
-      apply(followerOf(node), database, transaction);
-      for (const follower of followers)
-        if (follower.node !== node && follower.node.isLinked && follows(follower, leader))
-          ship(follower, database, random.time(...plan.lag));
-      return transaction;
+  const cluster: Cluster = {
+    replicas,
+    reigns,
+    primary: () => primary,
+    commit: (node, database, exchange) => {
+      const replica = replicas[node];
+      const reign = reigns.length - 1;
+      const branch = reigns[reign]?.branches[database];
+      if (replica === undefined || node !== primary || branch === undefined) return undefined;
+      const parent = replica.heads[database];
+      const number = (parent?.number ?? 0) + 1;
+      const mark = `${branch.id.toString(36)}.${number.toString(36)}`;
+      const at = timeline.now();
+      const made: Transaction = { database, branch, number, parent, at, reign, exchange, mark };
+      replica.heads = replica.heads.map((old, index) => (index === database ? made : old));
+      newest = replica.heads;
+      record(replica);
+      tell(() => `node ${node} commits ${show(made)}`);
+      for (const { index } of replicas) if (index !== node) send(index, made);
+      changed(replica);
+      return made;
     },
-    cut: (node) => {
-      node.isLinked = false;
-      followerOf(node).epoch++;
+    cut: (node, isCut) => {
+      const own = links[node];
+      const replica = replicas[node];
+      if (own === undefined || replica === undefined || own.link.isCut === isCut) return;
+      own.link.isCut = isCut;
+      tell(() => `the link to node ${node} is ${isCut ? "cut" : "mended"}`);
+      connect(node);
+      if (node === primary) return;
+      if (isCut && random.chance(50)) know(replica, { at: "unknown" });
+      if (!isCut && primary !== undefined)
+        know(replica, { at: "elsewhere", hostname: nameOf(primary) });
     },
-    join: (node) => {
-      node.isLinked = true;
-      follow(followerOf(node));
+    handOver: (to) => {
+      const link = links[to]?.link;
+      const next = replicas[to];
+      if (primary === undefined || primary === to || link === undefined || link.isCut) return;
+      const old = replicas[primary];
+      const { epoch } = link;
+      const end = link.lastAt;
+      // From here on nobody commits; what is on its way arrives.
+      primary = undefined;
+      const own = ++term;
+      if (old === undefined || next === undefined) return;
+      tell(() => `node ${old.index} hands over to node ${to}`);
+      record(old);
+      know(old, { at: "unknown" });
+      timeline.at(end, () => {
+        const hasAll = next.heads.every((head, database) => head === old.heads[database]);
+        if (term === own) crown(hasAll && link.epoch === epoch ? to : old.index);
+      });
     },
-    depose: () => {
-      leader = undefined;
-      spread();
+    failOver: (to, gap) => {
+      if (primary === undefined || demote() === undefined) return;
+      const own = term;
+      timeline.after(gap, () => {
+        if (term === own) crown(to);
+      });
     },
-    enthrone: (node, isComplete) => {
-      const follower = followerOf(node);
-      follower.epoch++;
-      if (isComplete) {
-        const best = nodes.reduce((a, b) => (isAhead(b, a) ? b : a));
-        node.heads = best.heads.slice();
-        for (const head of node.heads) if (head !== undefined) follower.walked.add(head);
-        onApplied(node, false);
-      }
-      leader = node;
-      begin(node.heads);
-      proclaim();
-      spread();
-    },
-    restore: (depth) => {
-      if (leader === undefined) return;
-      leader.heads = leader.heads.map((head) =>
-        head === undefined ? undefined : ancestor(head, Math.max(1, head.number - depth)),
-      );
-      onApplied(leader, true);
-      begin(leader.heads);
-      proclaim();
-      tell(followerOf(leader));
-      for (const follower of followers) follow(follower);
+    restore: (database, back) => {
+      const replica = primary === undefined ? undefined : replicas[primary];
+      const head = replica?.heads[database];
+      if (replica === undefined || head === undefined) return;
+      const old = ancestor(head, Math.max(1, head.number - back));
+      tell(() => `database ${database} is restored to ${show(old)}`);
+      replica.heads = replica.heads.map((one, index) => (index === database ? old : one));
+      begin(replica);
+      for (const { index } of replicas) if (index !== primary) connect(index);
+      changed(replica);
     },
   };
+
+  for (const replica of replicas) record(replica);
+  crown(0);
+  for (let database = 0; database < plan.databases; database++) {
+    // Some replicas have been there before, and others are new.
+    const isShared = random.chance(50);
+    const first = cluster.commit(0, database, -1);
+    if (isShared) {
+      for (const replica of replicas)
+        replica.heads = replica.heads.map((old, index) => (index === database ? first : old));
+    }
+  }
+  return cluster;
 }
 
-/** A node, and how what the primary has comes to it. */
-interface Follower {
-  readonly node: ClusterNode;
-  readonly listeners: Set<() => void>;
-  /** The transactions that it has had as its last one. */
-  readonly walked: Set<Transaction>;
-  /** Counts its connections to a primary: what one has brought is dropped once there is another. */
-  epoch: number;
-  /** When its link has brought all that was sent so far. */
-  free: number;
-  /** When something came last. */
-  contact: number;
-}
-
-/** Tells whether a node has found the primary. */
-function follows({ node }: Follower, leader: ClusterNode): boolean {
-  return node.primary.at === "elsewhere" && node.primary.hostname === leader.name;
-}
-
-/** Tells whether one node has more than another, of the same history. */
-function isAhead(one: ClusterNode, other: ClusterNode): boolean {
-  return one.heads.every((head, index) => {
-    const least = other.heads[index];
-    return least === undefined || includes(head, least);
-  });
+/** Returns the name of a node in its cluster. */
+export function nameOf(index: number): string {
+  return `node-${index}`;
 }

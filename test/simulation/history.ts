@@ -1,105 +1,79 @@
-import { type Reign, show, type Transaction } from "./log.ts";
+import type { Heads } from "./cluster.ts";
+import type { Transaction } from "./log.ts";
+import type { ClientKind } from "./plan.ts";
 
-/** What the app has shown in one answer. */
-export interface Observation {
-  /** The node on which it was. */
-  readonly node: number;
-  /** What each database had come to when it looked. */
-  readonly heads: readonly (Transaction | undefined)[];
-  /** The transaction that it committed. */
-  readonly wrote?: Transaction | undefined;
-}
-
-/** What a client asks for. */
-export type Kind =
-  /** A read that must show what its client has seen. */
+/** What a request asks for. */
+export type Action =
+  /** A read. */
   | "read"
-  /** A read of which nothing is promised. */
+  /** A read whose body comes long after its head. */
+  | "stream"
+  /** A read that may be answered from an old state. */
   | "stale"
-  /** A read with an unsafe method. */
-  | "post"
+  /** A read whose answer caches may share. */
+  | "shared"
+  /** A POST that writes. */
   | "write"
-  /** A safe request that finds that it must write. */
-  | "upgrade";
+  /** A POST that reads; the app says so. */
+  | "look"
+  /** A GET that writes, on a path that is always forwarded. */
+  | "visit"
+  /** A GET that turns out to write; the app says so. */
+  | "discover";
 
-/** Everything that happened, in order; what a checker may know. */
-export type Event =
-  | { readonly type: "reign"; readonly at: number; readonly reign: Reign }
-  | {
-      readonly type: "applied";
-      readonly at: number;
-      readonly node: number;
-      /** What each database has come to on the node. */
-      readonly heads: readonly (Transaction | undefined)[];
-      /** Whether that is of another history than what was there. */
-      readonly isSnapshot: boolean;
-    }
-  | { readonly type: "commit"; readonly at: number; readonly transaction: Transaction }
-  | {
-      readonly type: "sent";
-      readonly at: number;
-      readonly request: number;
-      readonly client: number;
-      readonly kind: Kind;
-    }
-  | {
-      readonly type: "answered";
-      readonly at: number;
-      readonly request: number;
-      /** The status; 0: the connection broke. */
-      readonly status: number;
-      readonly observation: Observation | undefined;
-      /** Whether a LiteFS proxy gave the answer. */
-      readonly isOld: boolean;
-      /** Whether the node's storage was broken, so that its proxy could not tell what the answer shows. */
-      readonly isUntold: boolean;
-      /** How often the edge took it from node to node. */
-      readonly hops: number;
-      /** The node that answered; -1: none did. */
-      readonly node: number;
-    }
-  /** A client has left before the answer. */
-  | { readonly type: "left"; readonly at: number; readonly request: number }
-  /** Whatever goes wrong has gone wrong, and all is mended and at rest. */
-  | { readonly type: "calm"; readonly at: number };
+/** Which actions write. */
+export const WRITES: ReadonlySet<Action> = new Set(["write", "visit", "discover"]);
 
-/** Writes an event for people; the same for the same event, whatever the runtime. */
-export function describe(event: Event): string {
-  const time = event.at.toFixed(3).padStart(10);
-  switch (event.type) {
-    case "reign":
-      return `${time} reign ${event.reign.heads.map(show).join(" ")}`;
-    case "applied": {
-      const how = event.isSnapshot ? "is replaced by" : "has";
-      return `${time} node ${event.node} ${how} ${event.heads.map(show).join(" ")}`;
-    }
-    case "commit":
-      return `${time} commit ${show(event.transaction)} by request ${event.transaction.request}`;
-    case "sent":
-      return `${time} client ${event.client} sends ${event.kind} ${event.request}`;
-    case "answered": {
-      const { observation, status, request, hops } = event;
-      const seen =
-        observation === undefined
-          ? ""
-          : ` node ${observation.node} shows ${observation.heads.map(show).join(" ")}`;
-      const by = event.isOld ? " by LiteFS" : "";
-      return `${time} answer ${status} to ${request}${by} after ${hops} hops${seen}`;
-    }
-    case "left":
-      return `${time} request ${event.request} is left`;
-    case "calm":
-      return `${time} calm`;
-  }
+/** Which actions run on the primary alone. */
+export const ON_PRIMARY: ReadonlySet<Action> = new Set(["write", "look", "visit"]);
+
+/** One run of the app for one request. */
+export interface Run {
+  readonly id: number;
+  readonly node: number;
+  /** When the app got the request. */
+  readonly at: number;
+  /** What the request found in the database, its own transaction included. */
+  seen: Heads | undefined;
+  committed: Transaction | undefined;
 }
 
-/** Returns a number that two histories share only if they are the same (FNV-1a). */
-export function hashOf(events: readonly Event[]): string {
-  let hash = 0x811c9dc5;
-  for (const event of events) {
-    const text = describe(event);
-    for (let index = 0; index < text.length; index++)
-      hash = Math.imul(hash ^ text.charCodeAt(index), 0x01000193);
-  }
-  return (hash >>> 0).toString(16).padStart(8, "0");
+/** One visit of a request to one proxy. */
+export interface Trip {
+  readonly node: number;
+  readonly isOld: boolean;
+  readonly at: number;
+  end: number | undefined;
+  /** What the proxy answered; undefined: its connection broke. */
+  status: number | undefined;
+}
+
+/** A request of a client, and what became of it. Places in the order of all that happens are called `…Turn`. */
+export interface Exchange {
+  readonly id: number;
+  readonly client: number;
+  readonly kind: ClientKind;
+  readonly action: Action;
+  readonly database: number;
+  readonly at: number;
+  readonly turn: number;
+  /** Whether it was sent after everything had been mended and had come to rest. */
+  readonly isCalm: boolean;
+  readonly trips: Trip[];
+  readonly runs: Run[];
+  /** When the head of the answer was there. */
+  headTurn: number | undefined;
+  /** When the client had its answer, whole, or nothing to wait for any more. */
+  end: number | undefined;
+  endTurn: number | undefined;
+  /** The index of the reign at that moment. */
+  reign: number;
+  /** What the client was answered; undefined: nothing, or it left before. */
+  status: number | undefined;
+  /** Whether the client left. */
+  left: boolean;
+  /** The run whose answer the client got. */
+  answer: Run | undefined;
+  /** A header of the answer that no client may see. */
+  leak: string | undefined;
 }

@@ -23,8 +23,10 @@ export interface Transaction {
   readonly parent: Transaction | undefined;
   /** When it was committed, in milliseconds. */
   readonly at: number;
-  /** The client's request that committed it. */
-  readonly request: number;
+  /** The index of the reign in which it was committed. */
+  readonly reign: number;
+  /** The exchange that committed it; -1: it was there from the beginning. */
+  readonly exchange: number;
   /** What tells its history from others: LiteFS's checksum. */
   readonly mark: string;
 }
@@ -35,6 +37,8 @@ export interface Reign {
   readonly at: number;
   /** The last transaction of each database at that moment. */
   readonly heads: readonly (Transaction | undefined)[];
+  /** Whether it began without something that had been committed. */
+  readonly isLossy: boolean;
   /** The branches on which it commits, one for each database. */
   readonly branches: readonly Branch[];
 }

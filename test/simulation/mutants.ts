@@ -1,200 +1,338 @@
-import assert from "node:assert/strict";
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+/**
+ * Faults that the simulation must find: each is a change of the proxy's text by which a guarantee no longer holds.
+ *
+ * @module
+ */
+import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
-import type { createSession } from "../../adapters/client.ts";
-import { runSeed } from "./run.ts";
-import type { Subject } from "./world.ts";
+import type { Core } from "./core.ts";
+import { simulate, type Verdict } from "./simulate.ts";
 
-/** A fault that is put in on purpose: the simulation must find it. */
+/** One change of the proxy's text. */
 export interface Mutant {
-  /** What is wrong. */
+  /** What no longer holds. */
   readonly name: string;
-  /** The file, from the project's root. */
-  readonly file: string;
-  /** A text that is in the file exactly once. */
-  readonly text: string;
-  /** What stands there instead. */
-  readonly instead: string;
-  /** The seed to begin with, for what shows in few. */
-  readonly from?: number;
+  readonly changes: readonly Change[];
+  /** A seed that has found it; it is tried first. */
+  readonly seed: number;
 }
 
-/** Each switches one part off that upholds a guarantee. */
+/** A change of one file. */
+interface Change {
+  /** The file, from the root of the project. */
+  readonly file: string;
+  /** The text to change, which must be there exactly once. */
+  readonly text: string;
+  readonly replacement: string;
+}
+
+function mutant(
+  name: string,
+  seed: number,
+  file: string,
+  text: string,
+  replacement: string,
+): Mutant {
+  return { name, seed, changes: [{ file, text, replacement }] };
+}
+
+/** The faults. */
 export const MUTANTS: readonly Mutant[] = [
+  mutant(
+    "reads mint nothing",
+    4,
+    "src/minter.ts",
+    'const seen = reads === "all" || (reads === "session" && (!claims.isEmpty || claims.byHeader));',
+    "const seen = false;",
+  ),
+  mutant(
+    "a position that is equal counts as behind",
+    1,
+    "src/judge.ts",
+    "|| token.position > position)",
+    "|| token.position >= position)",
+  ),
+  mutant(
+    "the last digit of a position does not count",
+    4,
+    "src/judge.ts",
+    "|| token.position > position)",
+    "|| token.position.slice(0, 15) > position.slice(0, 15))",
+  ),
+  mutant(
+    "a node may lack one transaction",
+    4,
+    "src/judge.ts",
+    "|| token.position > position)",
+    '|| BigInt("0x" + token.position) > BigInt("0x" + position) + 1n)',
+  ),
+  mutant(
+    "a read writes the cookie of writes",
+    22,
+    "src/minter.ts",
+    "written: wrote || reset,",
+    "written: true,",
+  ),
+  mutant(
+    "an answer that may be stale lowers the cookies",
+    212,
+    "src/proxy.ts",
+    "return finish(trail, stale, await sendOrFail(trail, stale));",
+    "return finish(trail, stale, await mint({ ...trail, heal: true }, await sendOrFail(trail, stale)));",
+  ),
+  mutant(
+    "a lost past is not healed",
+    100,
+    "src/minter.ts",
+    "if (reset ? !(await mayLower()) : !wrote && !seen) return response;",
+    "if (reset || (!wrote && !seen)) return response;",
+  ),
+  mutant(
+    "a token that replaces another does not say so",
+    123,
+    "src/minter.ts",
+    "const reset = found.some((one) => one?.covers === false);",
+    "const reset = false;",
+  ),
+  mutant(
+    "the client keeps what is of a lost past",
+    123,
+    "adapters/client.ts",
+    "isReset || brought.length > 0 ? (carried.get(name) ?? []) : [];",
+    "isReset ? [] : (carried.get(name) ?? []);",
+  ),
+  mutant(
+    "the client keeps the last token",
+    5,
+    "adapters/client.ts",
+    ".filter((token) => !gone.includes(token));",
+    ".filter(() => false);",
+  ),
+  mutant(
+    "the heap of waiters stands on its head",
+    7,
+    "src/waiters.ts",
+    '(a.target ?? "") < (b.target ?? "")',
+    '(a.target ?? "") > (b.target ?? "")',
+  ),
+  mutant(
+    "waiters are woken too early",
+    1,
+    "src/waiters.ts",
+    'if (!waiter.done && (waiter.target ?? "") > position) break;',
+    'if (!waiter.done && (waiter.target ?? "").slice(0, 15) > position.slice(0, 15)) break;',
+  ),
+  mutant(
+    "waiters wait for more than they need",
+    6,
+    "src/waiters.ts",
+    'if (!waiter.done && (waiter.target ?? "") > position) break;',
+    'if (!waiter.done && (waiter.target ?? "") >= position) break;',
+  ),
+  mutant(
+    "waiters wait on where a node has become the primary",
+    4,
+    "src/waiters.ts",
+    'if (primary.at !== "here") return;',
+    "return;",
+  ),
   {
-    name: "reads give no token",
-    file: "src/minter.ts",
-    text: `const seen = reads === "all" || (reads === "session" && (!claims.isEmpty || claims.byHeader));`,
-    instead: `const seen = false;`,
+    name: "the primary waits",
+    seed: 4,
+    changes: [
+      {
+        file: "src/waiters.ts",
+        text: 'if (primary.at !== "here") return;',
+        replacement: "return;",
+      },
+      {
+        file: "src/proxy.ts",
+        text: 'if ((await primary()).at === "here") return onLostPast(trail);',
+        replacement: "",
+      },
+    ],
   },
-  {
-    name: "writes give no token",
-    file: "src/proxy.ts",
-    text: `appWord(response) === "wrote" || (kind === "write" && appWord(response) !== "unchanged");`,
-    instead: `false;`,
-  },
-  {
-    name: "a read that finds that it must write gives no token of a write",
-    file: "src/proxy.ts",
-    text: `appWord(response) === "wrote" || (kind === "write"`,
-    instead: `(kind === "write" && request.method !== "GET"`,
-  },
-  {
-    name: "a position counts as reached one too early",
-    file: "src/judge.ts",
-    text: `token.position > position) return "behind";`,
-    instead: `(token.position > position && gap(token.position, position) > 1)) return "behind";`,
-  },
-  {
-    name: "what a read has seen overwrites what was written",
-    file: "src/minter.ts",
-    text: `written: wrote || reset,`,
-    instead: `written: true,`,
-  },
-  {
-    name: "a token from a lost past is never replaced",
-    file: "src/minter.ts",
-    text: `if (reset ? !(await mayLower()) : !wrote && !seen) return response;`,
-    instead: `if (reset || (!wrote && !seen)) return response;`,
-  },
-  {
-    name: "histories are not compared",
-    file: "src/judge.ts",
-    text: `return own === undefined || own === token.history ? "caught up" : "foreign";`,
-    instead: `return "caught up";`,
-  },
-  {
-    name: "tokens say nothing of their history",
-    file: "src/minter.ts",
-    text: `const history = await orReport(() => storage.historyAt?.(position));`,
-    instead: `const history = undefined;`,
-  },
-  {
-    name: "a read may be stale on every path",
-    file: "src/proxy.ts",
-    text: `if (isStaleAllowed(request)) return onStale(waited);`,
-    instead: `return onStale(waited);`,
-  },
-  {
-    name: "what comes in is given out again, whatever has been written",
-    file: "src/minter.ts",
-    text: `const token: Token = { position, history, cluster, proof: undefined };`,
-    instead: `const token: Token = claim?.tokens[0] ?? { position, history, cluster, proof: undefined };`,
-  },
-  {
-    name: "the last database alone decides",
-    file: "src/judge.ts",
-    text: `standing = worse(standing, found.standing);`,
-    instead: `standing = found.standing;`,
-  },
-  {
-    name: "the last token alone counts",
-    file: "src/claims.ts",
-    text: `if (claim === undefined) return { position: token.position, tokens: [token] };`,
-    instead: `if (claim !== null) return { position: token.position, tokens: [token] };`,
-  },
-  {
-    name: "a read of another history runs on a node that was taken for the primary",
-    file: "src/proxy.ts",
-    text: `const isLost = at.at === "unknown" || isBehind || wasReplayed(request.headers);`,
-    instead: `const isLost = at.at === "unknown";`,
-    from: 1600,
-  },
-  {
-    name: "a write that may have run is sent again",
-    file: "src/forward.ts",
-    text: `error.failure === "refused";`,
-    instead: `error.failure !== "aborted";`,
-  },
-  {
-    name: "what nobody has run is answered with 200",
-    file: "src/replay.ts",
-    text: `return answer(409,`,
-    instead: `return answer(200,`,
-  },
-  {
-    name: "those who wait stand in the wrong order",
-    file: "src/waiters.ts",
-    text: `(a.target ?? "") < (b.target ?? "")`,
-    instead: `(a.target ?? "") > (b.target ?? "")`,
-  },
-  {
-    name: "those who wait are not woken",
-    file: "src/waiters.ts",
-    text: `if (reached !== undefined) wake(reached);`,
-    instead: ``,
-  },
-  {
-    name: "a client keeps what came last",
-    file: "adapters/client.ts",
-    text: `.filter((token) => !gone.includes(token));`,
-    instead: `.filter(() => false);`,
-  },
-  {
-    name: "a client keeps what is of a lost past",
-    file: "adapters/client.ts",
-    text: `isReset || brought.length > 0 ? (carried.get(name) ?? []) : [];`,
-    instead: `isReset ? [] : (carried.get(name) ?? []);`,
-  },
+  mutant(
+    "waits do not end",
+    3,
+    "src/waiters.ts",
+    "if (!waiter.done && waiter.deadline > time) return;",
+    "if (!waiter.done) return;",
+  ),
+  mutant(
+    "waiters see nothing but what they are told",
+    13,
+    "src/waiters.ts",
+    "const poll = storage.subscribe === undefined ? POLL_INTERVAL : ROLE_INTERVAL;",
+    "const poll = Infinity;",
+  ),
+  mutant(
+    "histories are not told apart",
+    176,
+    "src/judge.ts",
+    'if (own !== undefined) return own === token.history ? "caught up" : "foreign";',
+    'if (own !== undefined) return "caught up";',
+  ),
+  mutant(
+    "a token of another history does not count",
+    176,
+    "src/proxy.ts",
+    'if (settings.foreignTokens === "primary") {',
+    "if (false) {",
+  ),
+  mutant(
+    "a node that was taken for the primary serves a lost history",
+    494,
+    "src/proxy.ts",
+    'const isLost = at.at === "unknown" || isBehind || wasReplayed(request.headers);',
+    'const isLost = at.at === "unknown" || isBehind;',
+  ),
+  mutant(
+    "every path may be stale",
+    36,
+    "src/proxy.ts",
+    "return matches(settings.stale, path) && matches(settings.stale, resolvePath(path));",
+    "return true;",
+  ),
+  mutant(
+    "a replica runs writes",
+    1,
+    "src/proxy.ts",
+    'if (at.at === "here") return onPrimary(trail, "primary");',
+    'if (at.at !== "unknown") return onPrimary(trail, "primary");',
+  ),
+  mutant(
+    "what may have reached the app is sent again",
+    129,
+    "src/forward.ts",
+    'const isRefused = error instanceof TransportError && error.failure === "refused";',
+    'const isRefused = error instanceof TransportError && error.failure !== "aborted";',
+  ),
+  mutant(
+    "the role is not asked again while the app is awaited",
+    325,
+    "src/forward.ts",
+    "if (!(await stillHolds())) return undefined;",
+    "",
+  ),
+  mutant(
+    "the token is made before the app answers",
+    4,
+    "src/proxy.ts",
+    'const response = await send(trail, reason, async () => (await primary()).at === "here");',
+    'const early = await mint(trail, { status: 200, statusText: "", headers: [], body: null });\n    const sent = await send(trail, reason, async () => (await primary()).at === "here");\n    if (sent !== undefined) return finish(trail, reason, { ...sent, headers: [...sent.headers, ...early.headers] });\n    const response = sent;',
+  ),
+  mutant(
+    "a GET that writes gets no token",
+    19,
+    "src/proxy.ts",
+    '(kind === "write" && appWord(response) !== "unchanged");',
+    '(kind === "write" && request.method !== "GET" && appWord(response) !== "unchanged");',
+  ),
+  mutant(
+    "the app's word for a write is not heard",
+    4,
+    "src/proxy.ts",
+    'appWord(response) === "wrote" || ',
+    "",
+  ),
+  mutant(
+    "the app's word reaches the client",
+    1,
+    "src/proxy.ts",
+    "const headers = filterLines(response.headers, (name) => name !== APP_WORD);",
+    "const headers = [...response.headers];",
+  ),
+  mutant(
+    "the cookie of reads does not count",
+    7,
+    "src/claims.ts",
+    "cookies.set(cookieName(SEEN_COOKIE_NAME, name), index);",
+    "",
+  ),
+  mutant(
+    "the cookie of writes does not count",
+    5,
+    "src/claims.ts",
+    "cookies.set(cookieName(COOKIE_NAME, name), index);",
+    "",
+  ),
+  mutant(
+    "the last of many tokens is waited for",
+    25,
+    "src/claims.ts",
+    "const position = token.position > claim.position ? token.position : claim.position;",
+    "const { position } = token;",
+  ),
+  mutant(
+    "the second database does not count",
+    14,
+    "src/judge.ts",
+    "databases.entries()",
+    "databases.slice(0, 1).entries()",
+  ),
+  mutant(
+    "waits have no caps",
+    4,
+    "src/seats.ts",
+    "if (all >= total || own >= perClient) return undefined;",
+    "",
+  ),
 ];
 
-const root = fileURLToPath(new URL("../../", import.meta.url));
+const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 
-/** A mutant that runs. */
-export interface Hatched {
-  readonly subject: Subject;
-  /** Removes its files. */
-  remove(): void;
-}
-
-/** Makes a copy of the code with a mutant's change in it. */
-export async function hatch({ name, file, text, instead }: Mutant): Promise<Hatched> {
-  const source = readFileSync(join(root, file), "utf8");
-  assert.equal(source.split(text).length, 2, `"${name}": ${file} must hold exactly once: ${text}`);
-  const dir = mkdtempSync(join(tmpdir(), "mutant-"));
-  writeFileSync(join(dir, "package.json"), '{ "type": "module" }');
-  cpSync(join(root, "src"), join(dir, "src"), { recursive: true });
-  cpSync(join(root, "adapters/client.ts"), join(dir, "adapters/client.ts"));
-  writeFileSync(
-    join(dir, file),
-    source.replace(text, () => instead),
-  );
-  const load = (path: string): Promise<unknown> => import(pathToFileURL(join(dir, path)).href);
-  // What is loaded has the shape of the code that it is a copy of.
-  const core = (await load("src/index.ts")) as Omit<Subject, "createSession">;
-  const client = (await load("adapters/client.ts")) as { createSession: typeof createSession };
-  return {
-    subject: {
-      createProxy: core.createProxy,
-      TransportError: core.TransportError,
-      createSession: client.createSession,
-    },
-    remove: () => rmSync(dir, { recursive: true }),
-  };
+/**
+ * Loads a copy of the proxy with a fault.
+ *
+ * @param mutant The fault.
+ * @param use Gets the copy, which is gone afterwards.
+ * @throws {Error} When the text to change is not there exactly once.
+ */
+export async function withMutant<T>(
+  { name, changes }: Mutant,
+  use: (core: Core) => Promise<T>,
+): Promise<T> {
+  const directory = await mkdtemp(join(tmpdir(), "mutant-"));
+  try {
+    await writeFile(join(directory, "package.json"), '{ "type": "module" }\n');
+    await cp(join(ROOT, "src"), join(directory, "src"), { recursive: true });
+    await mkdir(join(directory, "adapters"));
+    const client = join("adapters", "client.ts");
+    await cp(join(ROOT, client), join(directory, client));
+    for (const { file, text, replacement } of changes) {
+      const old = await readFile(join(directory, file), "utf8");
+      const [before = "", after, ...more] = old.split(text);
+      if (after === undefined || more.length > 0)
+        throw new Error(`Mutant "${name}" must find its text exactly once in ${file}: ${text}`);
+      await writeFile(join(directory, file), `${before}${replacement}${after}`);
+    }
+    const proxy: unknown = await import(pathToFileURL(join(directory, "src", "index.ts")).href);
+    const session: unknown = await import(pathToFileURL(join(directory, client)).href);
+    // A copy has the types of what it was copied from.
+    return await use({ ...(proxy as Core), ...(session as Core) });
+  } finally {
+    await rm(directory, { recursive: true, force: true });
+  }
 }
 
 /**
- * Looks for the seed in which a mutant is found out.
+ * Looks for a fault.
  *
- * @param most How many seeds are tried.
- * @returns The seed and what was broken, or undefined when nothing was.
+ * @param mutant The fault.
+ * @param seeds How many seeds are tried, from the first one on.
+ * @returns The verdict that found it, or undefined.
  */
-export async function findOut(
-  mutant: Mutant,
-  most: number,
-): Promise<{ seed: number; promise: string } | undefined> {
-  const { from = 1 } = mutant;
-  const { subject, remove } = await hatch(mutant);
-  try {
-    for (let seed = from; seed < from + most; seed++) {
-      const { violations } = await runSeed(seed, {}, subject);
-      const [first] = violations;
-      if (first !== undefined) return { seed, promise: first.promise };
+export function hunt(mutant: Mutant, seeds: number): Promise<Verdict | undefined> {
+  return withMutant(mutant, async (core) => {
+    const own = await simulate(mutant.seed, core);
+    if (own.violations.length > 0) return own;
+    for (let seed = 1; seed <= seeds; seed++) {
+      const verdict = await simulate(seed, core);
+      if (verdict.violations.length > 0) return verdict;
     }
     return undefined;
-  } finally {
-    remove();
-  }
+  });
 }

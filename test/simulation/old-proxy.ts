@@ -1,83 +1,68 @@
-import {
-  type Clock,
-  type IncomingRequest,
-  type ResponseMessage,
-  type Storage,
-  type Transport,
-} from "../../src/index.ts";
-import { valueOf } from "./app.ts";
+import type { HeaderLines, IncomingRequest, Primary, ResponseMessage } from "../../src/index.ts";
+import type { Timeline } from "./timeline.ts";
 
-/** What {@linkcode createOldProxy} stands on. */
-interface OldProxyOptions {
-  readonly storage: Storage;
-  readonly transport: Transport;
-  readonly clock: Clock;
-  /** How long it waits for a position, and for a primary, in milliseconds. */
-  readonly patience: number;
+/** What LiteFS's own proxy sees of its node. */
+export interface OldNode {
+  /** Returns the position of the one database that it knows. */
+  position(): string | undefined;
+  primary(): Primary;
+  send(request: IncomingRequest): Promise<ResponseMessage>;
 }
 
-/** How often it looks, in milliseconds. */
-const POLL = 1;
+/** How long it waits, in milliseconds; not to be changed. */
+const PATIENCE = 5000;
+
+/** How often it looks while it waits, in milliseconds; it looks every millisecond, and the world has other work. */
+const TICK = 5;
 
 /**
- * Creates a model of LiteFS's own proxy, for clusters in which both are at work: it knows the cookie `__txid` alone, waits
- * on the primary too, mints on writes alone, and answers a write on a replica with an empty 200 that says where to go.
+ * Answers a request as LiteFS's own proxy does: one cookie, of 16 digits, minted by the method alone; no look at
+ * histories; and a primary that waits like any other node.
+ *
+ * @param request The request.
+ * @param node Its node.
+ * @param timeline The time.
  */
-export function createOldProxy({
-  storage,
-  transport,
-  clock,
-  patience,
-}: OldProxyOptions): (request: IncomingRequest) => Promise<ResponseMessage> {
-  function plain(status: number, headers: string[] = []): ResponseMessage {
-    return { status, statusText: "", headers, body: null };
-  }
-
-  /** Looks until something holds; false when time is up or nobody waits any more. */
-  async function until(check: () => Promise<boolean>, signal: AbortSignal): Promise<boolean> {
-    const deadline = clock.now() + patience;
-    while (!(await check())) {
-      if (clock.now() >= deadline || signal.aborted) return false;
-      await new Promise<void>((resolve) => void clock.setTimeout(resolve, POLL));
+export async function oldProxy(
+  request: IncomingRequest,
+  node: OldNode,
+  timeline: Timeline,
+): Promise<ResponseMessage> {
+  const deadline = timeline.now() + PATIENCE;
+  const isSafe = request.method === "GET" || request.method === "HEAD";
+  if (isSafe && !request.target.startsWith("/visit")) {
+    const token = tokenOf(request.headers);
+    while (token !== undefined && (node.position() ?? "") < token) {
+      if (timeline.now() >= deadline || request.signal.aborted) return own(504);
+      await timeline.sleep(TICK);
     }
-    return true;
+    return node.send(request);
   }
-
-  function send(request: IncomingRequest): Promise<ResponseMessage> {
-    return transport({ ...request, origin: "http://app.test", upgrade: false });
+  for (;;) {
+    const primary = node.primary();
+    if (primary.at === "here") break;
+    if (primary.at === "elsewhere") return own(200, ["Fly-Replay", `instance=${primary.hostname}`]);
+    if (timeline.now() >= deadline || request.signal.aborted) return own(503);
+    await timeline.sleep(TICK);
   }
+  const response = await node.send(request);
+  const position = node.position();
+  if (isSafe || position === undefined) return response;
+  const cookie = `__txid=${position}; Path=/; HttpOnly`;
+  return { ...response, headers: ["Set-Cookie", cookie, ...response.headers] };
+}
 
-  async function read(request: IncomingRequest): Promise<ResponseMessage> {
-    const cookie = valueOf(request.headers, "cookie") ?? "";
-    const token = /(?:^|; )__txid=([0-9a-f]{16})(?:;|$)/.exec(cookie)?.[1];
-    const isThere = async (): Promise<boolean> =>
-      token === undefined || ((await storage.position()) ?? "") >= token;
-    if (!(await until(isThere, request.signal))) return plain(504);
-    return send(request);
+/** The first cookie of that name, if it is a position. */
+function tokenOf(headers: HeaderLines): string | undefined {
+  for (let index = 0; index < headers.length; index += 2) {
+    if (headers[index]?.toLowerCase() !== "cookie") continue;
+    const found = /(?:^|;)\s*__txid="?([^;"]*)/.exec(headers[index + 1] ?? "")?.[1];
+    if (found === undefined) continue;
+    return /^[0-9a-f]{16}$/i.test(found) && /[^0]/.test(found) ? found.toLowerCase() : undefined;
   }
+  return undefined;
+}
 
-  async function write(request: IncomingRequest): Promise<ResponseMessage> {
-    const isKnown = async (): Promise<boolean> => (await storage.primary()).at !== "unknown";
-    await until(isKnown, request.signal);
-    const primary = await storage.primary();
-    if (primary.at === "unknown") return plain(503);
-    if (primary.at === "elsewhere")
-      return plain(200, ["fly-replay", `instance=${primary.hostname}`]);
-    const response = await send(request);
-    const position = await storage.position();
-    if (position === undefined) return response;
-    return {
-      ...response,
-      headers: [...response.headers, "Set-Cookie", `__txid=${position}; Path=/`],
-    };
-  }
-
-  return async (request) => {
-    try {
-      const isWrite = request.method !== "GET" || request.target.startsWith("/forwarded/");
-      return await (isWrite ? write(request) : read(request));
-    } catch {
-      return plain(502);
-    }
-  };
+function own(status: number, headers: HeaderLines = []): ResponseMessage {
+  return { status, statusText: "", headers, body: null };
 }

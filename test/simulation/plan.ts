@@ -100,8 +100,8 @@ export interface Plan {
   readonly transit: number;
   /** How long a node may keep an old primary's name. */
   readonly roleDelay: number;
-  /** What a storage knows of its histories: every mark, those it has gone through itself, or nothing. */
-  readonly marks: "all" | "walked" | "none";
+  /** Whether storages tell histories apart; where they do not, no position is ever used twice. */
+  readonly hasHistories: boolean;
   /** Whether storages tell when something has moved. */
   readonly notifies: boolean;
   /** How long a storage takes at most for an answer; 0: it has it at hand. */
@@ -150,14 +150,14 @@ export function planWorld(seed: number, limits: Limits = {}): Plan {
       .map((client) => tame(client, faults)),
     faults,
     incidents: random.between(1, 4),
-    duration: Math.min(random.pick([250, 500, 1000]), limits.duration ?? Infinity),
+    duration: Math.min(random.pick([600, 1200, 2400]), limits.duration ?? Infinity),
     isOld,
     isFly: random.chance(85),
     lag: [least, least + random.pick([0, 10, 60, 200])],
     appTime: random.pick([0, 2, 10, 30]),
     transit: random.pick([0, 1, 10, 40]),
     roleDelay: random.pick([0, 20, 150]),
-    marks: calm ? "all" : random.pick(["all", "walked", "none"]),
+    hasHistories: calm || random.chance(50),
     notifies: random.chance(75),
     storageDelay: random.chance(20) ? 1 : 0,
     tellsLag: random.chance(50),
@@ -167,8 +167,8 @@ export function planWorld(seed: number, limits: Limits = {}): Plan {
     primaryRedirectTimeout: random.pick([0, 100, 400]),
     targetConnectTimeout: random.pick([0, 250]),
     maxLag: random.pick([0, 300, 10_000]),
-    primaryReadRate: hasForgers ? random.pick([10, 100]) : 1_000_000,
-    maxWaiters: hasForgers ? random.pick([20, 1000]) : 1000,
+    primaryReadRate: hasForgers ? random.pick([10, 100]) : 100,
+    maxWaiters: hasForgers ? random.pick([3, 1000]) : 1000,
     maxWaitersPerClient: hasForgers ? random.pick([1, 4, 100]) : 100,
     wakeLimit: random.pick([1, 2, 64, 64, 64]),
   };

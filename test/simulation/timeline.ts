@@ -8,12 +8,18 @@ export interface Timeline {
   at(time: number, action: () => void): Planned;
   /** Plans a call `delay` milliseconds from now. */
   after(delay: number, action: () => void): Planned;
-  /** Takes a call back that was planned; anything else is ignored. */
+  /** Cancels what `after` has returned; anything else is ignored. */
   cancel(planned: unknown): void;
   /** Resolves `delay` milliseconds from now. */
   sleep(delay: number): Promise<void>;
-  /** Lets time pass until `end`, or until nothing is planned; between two calls all promises come to rest. */
-  run(end: number): Promise<void>;
+  /**
+   * Lets time pass until `end`, or until nothing is planned; between two calls all promises come to rest.
+   *
+   * @returns Whether it got there: a world that is too busy never does.
+   */
+  run(end: number): Promise<boolean>;
+  /** Returns how many calls have been made. */
+  steps(): number;
 }
 
 /** A call that is planned. */
@@ -23,6 +29,9 @@ export interface Planned {
   /** Undefined once it has happened or is cancelled. */
   action: (() => void) | undefined;
 }
+
+/** How many calls a world may make. */
+const MAX_STEPS = 60_000;
 
 interface Entry {
   readonly order: number;
@@ -34,6 +43,7 @@ export function createTimeline(): Timeline {
   const heap: Entry[] = [];
   let now = 0;
   let order = 0;
+  let steps = 0;
 
   function isBefore(a: Entry, b: Entry): boolean {
     return a.planned.time === b.planned.time ? a.order < b.order : a.planned.time < b.planned.time;
@@ -84,8 +94,9 @@ export function createTimeline(): Timeline {
     at,
     after: (delay, action) => at(now + delay, action),
     cancel: (planned) => {
-      if (typeof planned === "object" && planned !== null && "action" in planned)
-        planned.action = undefined;
+      // The core hands back what it was given, and knows it as unknown.
+      const known = planned as Planned | undefined;
+      if (known !== undefined) known.action = undefined;
     },
     sleep: (delay) => new Promise((resolve) => void at(now + delay, resolve)),
     run: async (end) => {
@@ -93,16 +104,20 @@ export function createTimeline(): Timeline {
       for (;;) {
         const planned = heap[0]?.planned;
         if (planned === undefined || planned.time > end) break;
+        if (steps >= MAX_STEPS) return false;
         pop();
         const { action } = planned;
         if (action === undefined) continue;
         planned.action = undefined;
         now = planned.time;
+        steps++;
         action();
         await atRest();
       }
       now = Math.max(now, end);
+      return true;
     },
+    steps: () => steps,
   };
 }
 

@@ -1,397 +1,246 @@
-import type {
-  Clock,
-  createProxy,
-  HeaderLines,
-  IncomingRequest,
-  Proxy,
-  ProxyOptions,
-  ResponseMessage,
-  TransportError,
-} from "../../src/index.ts";
-import type { createSession } from "../../adapters/client.ts";
-import { type App, createApp, OBSERVATION, valueOf } from "./app.ts";
-import { type Answer, type Ask, createClient, numbered } from "./clients.ts";
-import { type Cluster, type ClusterNode, createCluster } from "./cluster.ts";
-import type { Event, Observation } from "./history.ts";
-import { createOldProxy } from "./old-proxy.ts";
+import { runClient } from "./clients.ts";
+import { type Cluster, createCluster } from "./cluster.ts";
+import type { Core } from "./core.ts";
+import { createEdge } from "./edge.ts";
+import type { Exchange, Run } from "./history.ts";
+import { show } from "./log.ts";
 import type { Fault, Plan } from "./plan.ts";
-import { createRandom, type Random } from "./random.ts";
+import { createRandom } from "./random.ts";
+import { createServer, type Server, valueOf, type Visit } from "./server.ts";
 import { createTimeline, type Timeline } from "./timeline.ts";
 
-/** One machine of a world: a database node, an app, and a proxy in front of it. */
-interface Machine {
-  readonly node: ClusterNode;
-  readonly app: App;
-  readonly isOld: boolean;
-  /** Whether its proxy runs. */
-  isUp: boolean;
-  handle: (request: IncomingRequest) => Promise<ResponseMessage>;
-  proxy: Proxy | undefined;
-  /** Starts its proxy, which knows nothing yet. */
-  restart(): void;
-  /** What breaks off each request that its proxy has under way. */
-  readonly open: Set<() => void>;
+/** All that happened in a world. */
+export interface History {
+  readonly plan: Plan;
+  readonly exchanges: readonly Exchange[];
+  readonly cluster: Cluster;
+  /** When faults had stopped and everything was at rest, in milliseconds. */
+  readonly calmAt: number;
+  /** When apps and storages were out of order. */
+  readonly troubles: readonly Trouble[];
+  /** What the proxies reported that no fault explains. */
+  readonly errors: readonly unknown[];
+  /** A number that is the same when the same has happened. */
+  readonly hash: string;
+  /** How many steps it took. */
+  readonly steps: number;
 }
 
-/** How long the edge takes a request from node to node, in hops. */
-const MAX_REPLAYS = 3;
-
-/** How long a proxy takes at most to ask its storage all it needs for an answer, in milliseconds. */
-const RECENT = 20;
-
-/** When the time of day begins. */
-const EPOCH = Date.UTC(2026, 0, 1);
-
-/** What is tried: the real one, or one with a fault put into it. */
-export interface Subject {
-  readonly createProxy: typeof createProxy;
-  readonly createSession: typeof createSession;
-  readonly TransportError: typeof TransportError;
+/** An app or a storage that is out of order for a while. */
+export interface Trouble {
+  readonly node: number;
+  readonly what: "app" | "storage";
+  /** From when on, in milliseconds. */
+  readonly from: number;
+  /** Until when, in milliseconds. */
+  readonly to: number;
 }
+
+/** How long everything has to end after the calm has begun, in milliseconds. */
+const EPILOGUE = 120_000;
 
 /**
- * Lets a world happen.
+ * Lets a world run from its beginning to its end.
  *
- * @param plan What it is like.
- * @param subject What is tried.
- * @returns Everything that happened, in order.
+ * @param plan The world.
+ * @param core The proxy and its client.
+ * @param onEvent Takes what happens, for people.
  */
-export async function runWorld(plan: Plan, subject: Subject): Promise<Event[]> {
+export async function runWorld(
+  plan: Plan,
+  core: Core,
+  onEvent?: (at: number, text: string) => void,
+): Promise<History> {
   const timeline = createTimeline();
-  const events: Event[] = [];
-  const observations: Observation[] = [];
-  const random = (label: string): Random => createRandom(plan.seed, label);
-  const cluster = createCluster(
-    plan,
-    timeline,
-    random("cluster"),
-    (reign) => events.push({ type: "reign", at: timeline.now(), reign }),
-    (transaction) => events.push({ type: "commit", at: timeline.now(), transaction }),
-    ({ index, heads }, isSnapshot) => {
-      const at = timeline.now();
-      events.push({ type: "applied", at, node: index, heads: heads.slice(), isSnapshot });
-    },
-  );
-  const machines = cluster.nodes.map((node) =>
-    startMachine(node, cluster, plan, timeline, subject, (observation) => {
-      observations.push(observation);
-      return observations.length - 1;
+  const tell = (text: () => string): void => onEvent?.(timeline.now(), text());
+  const cluster = createCluster(plan, timeline, tell);
+  const exchanges: Exchange[] = [];
+  const visits = new Map<number, Visit>();
+  const runs = new Map<string, Run>();
+  const errors: unknown[] = [];
+  const digest = createDigest();
+  let turns = 0;
+  let runCount = 0;
+
+  const servers = cluster.replicas.map((replica) =>
+    createServer(replica, {
+      plan,
+      core,
+      timeline,
+      cluster,
+      visits,
+      nextRun: () => runCount++,
+      unexpected: (error) => errors.push(error),
+      tell,
     }),
   );
-  const first = cluster.nodes[0];
-  if (first !== undefined) cluster.enthrone(first, false);
-  const edge = createEdge(machines, plan, timeline, random("edge"));
-  let requests = 0;
+  const edge = createEdge(plan, servers, timeline);
+  const calmAt = plan.duration + 600 + 3 * (plan.lag[1] + plan.roleDelay);
+  const troubles = planTroubles(plan, timeline, cluster, servers);
 
-  async function send(ask: Ask): Promise<Answer> {
-    const request = requests++;
-    const { client, kind } = ask;
-    events.push({ type: "sent", at: timeline.now(), request, client, kind });
-    const left = new Promise<undefined>((resolve) => {
-      ask.signal.addEventListener("abort", () => resolve(undefined));
-    });
-    const carried = { ...ask, headers: numbered(ask.headers, request) };
-    const delivered = await Promise.race([edge(carried), left]);
-    const at = timeline.now();
-    if (delivered === undefined) {
-      events.push({ type: "left", at, request });
-      return { status: 0, headers: [] };
-    }
-    const { status, headers, isOld, isUntold, hops, node } = delivered;
-    const number = valueOf(headers, OBSERVATION);
-    const observation = number === undefined ? undefined : observations[Number(number)];
-    events.push({
-      type: "answered",
-      at,
-      request,
-      status,
-      observation,
-      isOld,
-      isUntold,
-      hops,
-      node,
-    });
-    return { status, headers };
+  for (const client of plan.clients) {
+    void runClient(client, calmAt, {
+      plan,
+      core,
+      timeline,
+      send: (visit) => {
+        visits.set(visit.exchange.id, visit);
+        tell(() => `${nameOfExchange(visit.exchange)} is sent: ${tokensOf(visit)}`);
+        return edge(visit);
+      },
+      begin: ({ index, kind }, action, database, isCalm) => {
+        const exchange: Exchange = {
+          id: exchanges.length,
+          client: index,
+          kind,
+          action,
+          database,
+          at: timeline.now(),
+          turn: turns++,
+          isCalm,
+          trips: [],
+          runs: [],
+          headTurn: undefined,
+          end: undefined,
+          endTurn: undefined,
+          reign: 0,
+          status: undefined,
+          left: false,
+          answer: undefined,
+          leak: undefined,
+        };
+        exchanges.push(exchange);
+        return exchange;
+      },
+      onHead: (exchange, { status, headers }) => {
+        exchange.headTurn = turns++;
+        exchange.status = status;
+        exchange.leak = valueOf(headers, "txid-app");
+        for (const run of exchange.runs) runs.set(String(run.id), run);
+        exchange.answer = runs.get(valueOf(headers, "x-run") ?? "");
+        tell(() => `${nameOfExchange(exchange)} gets ${status}: ${mintedOf(headers)}`);
+      },
+      onEnd: (exchange) => {
+        exchange.end = timeline.now();
+        exchange.endTurn = turns++;
+        exchange.reign = cluster.reigns.length - 1;
+        const line = describe(exchange);
+        digest.add(`${exchange.end} ${line}`);
+        tell(() => line);
+      },
+    }).catch((error: unknown) => errors.push(error));
   }
-
-  const clients = plan.clients.map((own) =>
-    createClient(own, plan, timeline, random(`client ${own.index}`), subject.createSession, send),
-  );
-  const incidents = scheduleIncidents(machines, cluster, plan, timeline, random("incidents"));
-  for (const [index, client] of clients.entries())
-    void client.work(plan.clients[index]?.returns === true ? plan.duration / 4 : plan.duration);
-  await timeline.run(plan.duration);
-  incidents.mend();
-  const rest = settleTime(plan);
-  await timeline.run(timeline.now() + rest);
-  events.push({ type: "calm", at: timeline.now() });
-  for (const [index, client] of clients.entries()) {
-    if (plan.clients[index]?.kind === "forger") continue;
-    // Twice: what the first brings must serve the second.
-    void client.readOnce().then(() => client.readOnce());
-  }
-  await timeline.run(timeline.now() + rest);
-  for (const { proxy } of machines) proxy?.close();
-  return events;
-}
-
-/** How long everything takes at most that was under way when all was mended, in milliseconds. */
-function settleTime(plan: Plan): number {
-  const patience = plan.waitTimeout + plan.primaryRedirectTimeout + plan.targetConnectTimeout;
-  const way = plan.transit * 8 + plan.appTime * 8 + plan.storageDelay * 50;
-  return patience * 3 + way + plan.lag[1] * 4 + plan.roleDelay + 2000;
-}
-
-function startMachine(
-  node: ClusterNode,
-  cluster: Cluster,
-  plan: Plan,
-  timeline: Timeline,
-  subject: Subject,
-  onObserved: (observation: Observation) => number,
-): Machine {
-  const random = createRandom(plan.seed, `machine ${node.index}`);
-  const app = createApp(node, cluster, plan, timeline, random, onObserved, subject.TransportError);
-  const skew = plan.faults.has("clock skew") ? random.between(-30_000, 30_000) : 0;
-  const clock: Clock = {
-    now: timeline.now,
-    date: () => EPOCH + timeline.now() + skew,
-    setTimeout: timelineTimeout(timeline),
-    clearTimeout: timeline.cancel,
-  };
-  const storage = cluster.storageOf(node, 0);
-  const { transport } = app;
-  const machine: Machine = {
-    node,
-    app,
-    isOld: plan.isOld[node.index] ?? false,
-    isUp: false,
-    handle: () => Promise.reject(new Error("not started")),
-    proxy: undefined,
-    open: new Set(),
-    restart: () => {
-      machine.isUp = true;
-      if (machine.isOld) {
-        const patience = plan.waitTimeout;
-        machine.handle = createOldProxy({ storage, transport, clock, patience });
-        return;
-      }
-      machine.proxy = subject.createProxy({
-        ...settingsOf(plan),
-        target: "http://app.test",
-        storage,
-        databases: plan.databases > 1 ? { second: cluster.storageOf(node, 1) } : {},
-        transport,
-        clock,
-        onError: () => {},
-      });
-      machine.handle = machine.proxy.handle;
-    },
-  };
-  machine.restart();
-  return machine;
-}
-
-function timelineTimeout(timeline: Timeline): Clock["setTimeout"] {
-  return (callback, delay) => timeline.after(Math.max(0, delay), callback);
-}
-
-/** The settings of a world's proxies. */
-function settingsOf(plan: Plan): Partial<ProxyOptions> {
+  if (!(await timeline.run(calmAt + EPILOGUE))) errors.push(new Error("It never comes to rest"));
+  for (const { heads } of cluster.replicas) digest.add(heads.map(show).join(" "));
   return {
-    alwaysForward: ["/forwarded/*"],
-    stale: ["/stale/*"],
-    reads: plan.reads,
-    foreignTokens: plan.foreignTokens,
-    waitTimeout: plan.waitTimeout,
-    primaryRedirectTimeout: plan.primaryRedirectTimeout,
-    targetConnectTimeout: plan.targetConnectTimeout,
-    maxLag: plan.maxLag,
-    primaryReadRate: plan.primaryReadRate,
-    maxWaiters: plan.maxWaiters,
-    maxWaitersPerClient: plan.maxWaitersPerClient,
-    wakeLimit: plan.wakeLimit,
+    plan,
+    exchanges,
+    cluster,
+    calmAt,
+    troubles,
+    errors,
+    hash: digest.value(),
+    steps: timeline.steps(),
   };
 }
 
-/** Breaks off all that a machine's proxy has under way, and forgets what it knew. */
-function crash(machine: Machine): void {
-  machine.isUp = false;
-  for (const breakOff of machine.open) breakOff();
-  machine.proxy?.close();
-}
-
-/** Has a machine's proxy answer a request; status 0: it crashed meanwhile. */
-async function ask(machine: Machine, one: Ask, headers: HeaderLines): Promise<Answer> {
-  const controller = new AbortController();
-  const leave = (): void => controller.abort();
-  if (one.signal.aborted) leave();
-  else one.signal.addEventListener("abort", leave);
-  let breakOff = leave;
-  const broken = new Promise<Answer>((resolve) => {
-    breakOff = () => {
-      leave();
-      resolve({ status: 0, headers: [] });
-    };
-  });
-  machine.open.add(breakOff);
-  const request: IncomingRequest = {
-    method: one.method,
-    target: one.target,
-    headers: ["Host", "app.test", ...headers],
-    body: null,
-    signal: controller.signal,
-    scheme: "http",
-    // Each client has an address of its own, as the edge tells it.
-    clientAddress: `203.0.113.${one.client + 1}`,
-    canUpgrade: false,
-    transport: undefined,
-  };
-  const answer = await Promise.race([machine.handle(request), broken]);
-  machine.open.delete(breakOff);
-  one.signal.removeEventListener("abort", leave);
-  return { status: answer.status, headers: answer.headers };
-}
-
-/** What the edge brings back. */
-interface Delivered extends Answer {
-  readonly isOld: boolean;
-  readonly isUntold: boolean;
-  readonly hops: number;
-  /** The node that answered; -1: none did. */
-  readonly node: number;
-}
-
-/** Creates the edge: it takes a request to any node, and from there to where an answer says. */
-function createEdge(
-  machines: readonly Machine[],
+/** Plans what goes wrong, and that everything is mended when the clients have done their work. */
+function planTroubles(
   plan: Plan,
   timeline: Timeline,
-  random: Random,
-): (one: Ask) => Promise<Delivered> {
-  return async (one) => {
-    const fly = plan.isFly ? ["Fly-Request-Id", "01"] : [];
-    let headers = [...one.headers, ...fly];
-    let machine = random.any(machines.filter((one) => one.isUp));
-    for (let hops = 0; ; hops++) {
-      await timeline.sleep(random.time(0, plan.transit));
-      if (machine === undefined)
-        return { status: 502, headers: [], isOld: false, isUntold: false, hops, node: -1 };
-      const { isOld } = machine;
-      const answer = await ask(machine, one, headers);
-      const isUntold = machine.node.isBroken || timeline.now() - machine.node.mended < RECENT;
-      await timeline.sleep(random.time(0, plan.transit));
-      const where = /^instance=([^;]+)/.exec(valueOf(answer.headers, "fly-replay") ?? "")?.[1];
-      if (where === undefined || !plan.isFly)
-        return { ...answer, isOld, isUntold, hops, node: machine.node.index };
-      if (hops === MAX_REPLAYS)
-        return { status: 502, headers: [], isOld: false, isUntold: false, hops, node: -1 };
-      headers = [...one.headers, ...fly, "Fly-Replay-Src", `instance=${machine.node.name}`];
-      machine = machines.find(({ node, isUp }) => node.name === where && isUp);
-    }
-  };
-}
-
-/** What mends a world. */
-interface Incidents {
-  /** Ends whatever is wrong. */
-  mend(): void;
-}
-
-/** What can happen at a moment; the others are with clients, proxies and clocks all the time. */
-const SUDDEN: readonly Fault[] = [
-  "partition",
-  "failover",
-  "restore",
-  "proxy crash",
-  "app crash",
-  "storage error",
-];
-
-function scheduleIncidents(
-  machines: readonly Machine[],
   cluster: Cluster,
-  plan: Plan,
-  timeline: Timeline,
-  random: Random,
-): Incidents {
-  let isOver = false;
-
-  /** Ends something after a while. */
-  function later(mend: () => void): void {
-    timeline.after(random.time(0, plan.duration / 3), () => {
-      if (!isOver) mend();
-    });
+  servers: readonly Server[],
+): readonly Trouble[] {
+  const troubles: Trouble[] = [];
+  for (const fault of plan.faults) {
+    const random = createRandom(plan.seed, fault);
+    const act = actOf(fault);
+    for (let incident = 0; act !== undefined && incident < plan.incidents; incident++) {
+      const at = random.time(0, plan.duration * 0.9);
+      const node = random.below(plan.nodes);
+      const pause = random.time(1, random.pick([20, 100, 500]));
+      const more = random.between(1, 8);
+      timeline.at(at, () => act(node, Math.min(pause, plan.duration - at), more));
+    }
   }
+  timeline.at(plan.duration, () => {
+    for (const server of servers) cluster.cut(server.index, false);
+  });
+  return troubles;
 
-  function mendStorage(node: ClusterNode): void {
-    if (node.isBroken) node.mended = timeline.now();
-    node.isBroken = false;
-  }
-
-  function failOver(): void {
-    const last = cluster.primary();
-    if (last === undefined) return;
-    const isHandoff = random.chance(40);
-    const others = machines.filter(({ node }) => node !== last);
-    const next = random.any(others)?.node ?? last;
-    cluster.depose();
-    const gap = random.chance(50) ? 0 : random.time(0, 300);
-    timeline.after(gap, () => {
-      if (cluster.primary() === undefined) cluster.enthrone(next, isHandoff);
-    });
-  }
-
-  function happen(): void {
-    if (isOver) return;
-    const machine = random.any(machines);
-    const fault = random.any(SUDDEN.filter((one) => plan.faults.has(one)));
-    if (machine === undefined) return;
-    const { node, app } = machine;
+  function actOf(fault: Fault): ((node: number, pause: number, more: number) => void) | undefined {
     switch (fault) {
       case "partition":
-        cluster.cut(node);
-        later(() => cluster.join(node));
-        break;
+        return (node, pause) => {
+          cluster.cut(node, true);
+          timeline.after(pause, () => cluster.cut(node, false));
+        };
       case "failover":
-        failOver();
-        break;
+        return (node, pause, more) => {
+          const heads = cluster.replicas[node]?.heads ?? [];
+          if (heads.includes(undefined)) return;
+          if (!plan.hasHistories || more <= 3) cluster.handOver(node);
+          else cluster.failOver(node, Math.min(pause, 200));
+        };
       case "restore":
-        cluster.restore(random.between(1, 4));
-        break;
+        return (node, _, more) => {
+          if (plan.hasHistories) cluster.restore(node % plan.databases, more);
+        };
       case "proxy crash":
-        crash(machine);
-        later(machine.restart);
-        break;
-      case "app crash": {
-        // Mostly where writes run, and not for long: what is held meanwhile goes on.
-        const [crashed] = machines.filter((one) => one.node === cluster.primary());
-        const victim = crashed !== undefined && random.chance(70) ? crashed.app : app;
-        victim.crash();
-        timeline.after(random.time(0, 150), victim.start);
-        break;
-      }
+        return (node, pause) => servers[node]?.crashProxy(pause);
+      case "app crash":
+        return (node, pause) => {
+          const from = timeline.now();
+          troubles.push({ node, what: "app", from, to: from + pause });
+          servers[node]?.crashApp(pause);
+        };
       case "storage error":
-        node.isBroken = true;
-        later(() => mendStorage(node));
-        break;
+        return (node, pause) => {
+          const from = timeline.now();
+          troubles.push({ node, what: "storage", from, to: from + pause });
+          servers[node]?.breakStorage(true);
+          timeline.after(pause, () => servers[node]?.breakStorage(false));
+        };
+      default:
+        return undefined;
     }
   }
+}
 
-  for (let count = 0; count < plan.incidents; count++)
-    timeline.after(random.time(0, plan.duration), happen);
+/** Writes an exchange for people: `12 browser 3 write → 200 at 1, saw 0:5b`. */
+export function describe(exchange: Exchange): string {
+  const { status, left, trips, answer, runs } = exchange;
+  const way = trips.map(({ node, isOld }) => `${node}${isOld ? " (old)" : ""}`).join(" → ");
+  const saw = answer?.seen?.map(show).join(" ") ?? "nothing";
+  const wrote = runs.flatMap(({ committed }) => (committed === undefined ? [] : [show(committed)]));
+  const end = left ? "left" : String(status);
+  return `${nameOfExchange(exchange)}: ${end} by way of ${way || "nobody"}, saw ${saw}${wrote.length > 0 ? `, wrote ${wrote.join(" ")}` : ""}`;
+}
+
+function nameOfExchange({ id, kind, client, action, database }: Exchange): string {
+  return `#${id} (${kind} ${client}: ${action}${database > 0 ? ` ${database}` : ""})`;
+}
+
+function tokensOf({ headers }: Visit): string {
+  return valueOf(headers, "txid") ?? valueOf(headers, "cookie") ?? "no token";
+}
+
+function mintedOf(headers: readonly string[]): string {
+  const lines = headers.filter((_, at) => /^(?:set-cookie|txid)$/i.test(headers[at - 1] ?? ""));
+  return lines.map((line) => line.replace(/; Path.*/, "")).join(", ") || "no token";
+}
+
+/** Makes one number of many lines (FNV-1a, twice over). */
+function createDigest(): { add(line: string): void; value(): string } {
+  let a = 0x811c9dc5;
+  let b = 0x01234567;
   return {
-    mend: () => {
-      isOver = true;
-      const first = cluster.nodes[0];
-      if (cluster.primary() === undefined && first !== undefined) cluster.enthrone(first, false);
-      for (const machine of machines) {
-        const { node, app, isUp } = machine;
-        app.start();
-        mendStorage(node);
-        if (!isUp) machine.restart();
-        if (!node.isLinked) cluster.join(node);
+    add: (line) => {
+      for (let at = 0; at < line.length; at++) {
+        a = Math.imul(a ^ line.charCodeAt(at), 0x01000193);
+        b = Math.imul(b ^ line.charCodeAt(at), 0x5bd1e995) ^ (b >>> 15);
       }
     },
+    value: () => [a, b].map((one) => (one >>> 0).toString(16).padStart(8, "0")).join(""),
   };
 }
