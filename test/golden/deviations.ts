@@ -80,9 +80,13 @@ export const DEVIATIONS: readonly Deviation[] = [
   },
   {
     id: "TRACE CONNECT",
-    why: "TRACE shows headers that scripts must not see, and a tunnel to anywhere is not a reverse proxy's to give.",
+    why: "TRACE shows headers that scripts must not see, and a tunnel to anywhere is not a reverse proxy's to give; who asks for one may have sent on as if it were there, so that the connection ends.",
     applies: (record) => asked(record).method === "TRACE" || asked(record).method === "CONNECT",
-    expect: () => own(405, "Method Not Allowed", "Method not allowed", ALLOW),
+    expect: (_, record) => {
+      const refusal = own(405, "Method Not Allowed", "Method not allowed", ALLOW);
+      if (asked(record).method === "TRACE") return refusal;
+      return { ...refusal, headers: [...refusal.headers, ["Connection", "close"]] };
+    },
   },
   {
     id: "dot segments",
