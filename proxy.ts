@@ -5,6 +5,7 @@
  * @module
  */
 import process from "node:process";
+import { primaryUrl } from "./adapters/drop-in/primary-url.ts";
 import { run } from "./adapters/drop-in/run.ts";
 import { watchState } from "./adapters/drop-in/state.ts";
 import { litefs } from "./adapters/litefs.ts";
@@ -18,6 +19,7 @@ const code = await run(async (settings, log) => {
   const others = databases.map((db) => [db, litefs({ ...place, db, onError })] as const);
   const proxy = createProxy({
     ...settings.proxy,
+    primaryUrl: primaryUrl(settings.primaryUrl),
     storage,
     databases: Object.fromEntries(others),
     onError,

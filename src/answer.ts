@@ -46,13 +46,18 @@ export function answerWith(
   };
 }
 
+/** How soon a client should come again, in seconds (RFC 9110 section 10.2.3). */
+export const RETRY: HeaderLines = ["Retry-After", "1"];
+
 /** The reason phrases of the statuses with which the proxy itself answers (RFC 9110 section 15). */
 const REASONS: Readonly<Record<number, string>> = {
   200: "OK",
   400: "Bad Request",
   405: "Method Not Allowed",
   409: "Conflict",
+  411: "Length Required",
   412: "Precondition Failed",
+  413: "Content Too Large",
   500: "Internal Server Error",
   502: "Bad Gateway",
   503: "Service Unavailable",

@@ -18,3 +18,16 @@ export const systemClock: Clock = {
   // The handle is a number or an object, as the runtime likes; only its own clearTimeout sees it again.
   clearTimeout: (timer) => clearTimeout(timer as ReturnType<typeof setTimeout>),
 };
+
+/** Resolves after a delay in milliseconds, or as soon as the signal aborts. */
+export function pause(delay: number, signal: AbortSignal, clock: Clock): Promise<void> {
+  return new Promise((resolve) => {
+    const end = (): void => {
+      clock.clearTimeout(timer);
+      signal.removeEventListener("abort", end);
+      resolve();
+    };
+    const timer = clock.setTimeout(end, delay);
+    signal.addEventListener("abort", end, { once: true });
+  });
+}

@@ -1,4 +1,4 @@
-import type { Clock } from "./clock.ts";
+import { type Clock, pause } from "./clock.ts";
 import { allValues, endToEnd, filterLines, firstValue, welcomesTrailers } from "./headers.ts";
 import {
   type HeaderLines,
@@ -142,8 +142,7 @@ export async function sendHeld(
   const deadline = clock.now() + holdTimeout;
   for (;;) {
     try {
-      const response = await transport(request);
-      return response.status === 101 ? response : { ...response, headers: passable(response) };
+      return await exchange(request, transport);
     } catch (error) {
       const isRefused = error instanceof TransportError && error.failure === "refused";
       if (!isRefused || clock.now() + RETRY_INTERVAL > deadline || request.signal.aborted)
@@ -154,23 +153,19 @@ export async function sendHeld(
   }
 }
 
+/** Sends a request once and returns its answer without what ends at that connection. */
+export async function exchange(
+  request: UpstreamRequest,
+  transport: Transport,
+): Promise<ResponseMessage> {
+  const response = await transport(request);
+  return response.status === 101 ? response : { ...response, headers: passable(response) };
+}
+
 /** The lines of an answer that a client may see; 204 has no length (RFC 9110 section 8.6). */
 function passable(response: ResponseMessage): HeaderLines {
   const headers = endToEnd(response.headers);
   return response.status === 204
     ? filterLines(headers, (name) => name !== "content-length")
     : headers;
-}
-
-/** Resolves after a delay, or as soon as the signal aborts. */
-function pause(delay: number, signal: AbortSignal, clock: Clock): Promise<void> {
-  return new Promise((resolve) => {
-    const end = (): void => {
-      clock.clearTimeout(timer);
-      signal.removeEventListener("abort", end);
-      resolve();
-    };
-    const timer = clock.setTimeout(end, delay);
-    signal.addEventListener("abort", end, { once: true });
-  });
 }

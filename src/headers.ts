@@ -62,6 +62,8 @@ const HOP_BY_HOP: ReadonlySet<string> = new Set([
   "upgrade",
   "proxy-authenticate",
   "proxy-authorization",
+  // How often the proxies have sent a request on is theirs alone.
+  "txid-hops",
 ]);
 
 /**

@@ -34,6 +34,7 @@ export {
 } from "./message.ts";
 export type { Decision, ProxyOptions, TargetFunction } from "./options.ts";
 export { createProxy, type Proxy } from "./proxy.ts";
+export type { ReplayOptions } from "./replay.ts";
 export type { SigningKey, SigningOptions } from "./signature.ts";
 export type { MaybePromise, Position, Primary, Storage } from "./storage.ts";
 export { type ConnectionInfo, connectionInfo } from "./web.ts";

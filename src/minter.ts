@@ -4,7 +4,7 @@ import { type Database, standingOf } from "./judge.ts";
 import type { IncomingRequest, ResponseMessage } from "./message.ts";
 import { type Carriage, isShareable, type Minted, withTokens } from "./mint.ts";
 import type { ResolvedOptions } from "./options.ts";
-import type { MaybePromise } from "./storage.ts";
+import type { MaybePromise, Storage } from "./storage.ts";
 import type { Token } from "./token.ts";
 
 /** Decides which tokens a response carries. */
@@ -22,8 +22,6 @@ interface MintFacts {
   readonly claims: Claims;
   /** Whether it has written. */
   readonly wrote: boolean;
-  /** Whether what the client holds is known to be lost or made up where it exceeds what is here. */
-  mayLower(): Promise<boolean>;
 }
 
 /**
@@ -42,7 +40,7 @@ export function createMinter(
 
   async function mint(
     response: ResponseMessage,
-    { request, claims, wrote, mayLower }: MintFacts,
+    { request, claims, wrote }: MintFacts,
   ): Promise<ResponseMessage> {
     const seen = reads === "all" || (reads === "session" && (!claims.isEmpty || claims.byHeader));
     if (!wrote && !seen && claims.isEmpty) return response;
@@ -51,9 +49,9 @@ export function createMinter(
     const found = await Promise.all(
       databases.map((database, index) => tokenOf(database, claims.claims[index], wrote)),
     );
+    // Nobody is served here who holds more than is here, but where that is lost or made up.
     const reset = found.some((one) => one?.covers === false);
-    // What a client holds is never lowered, but for what the primary knows to be lost and what nobody has minted.
-    if (reset ? !(await mayLower()) : !wrote && !seen) return response;
+    if (!reset && !wrote && !seen) return response;
     const minted = found.flatMap((one, index): Minted[] => {
       if (one === undefined) return [];
       // LiteFS's cookie holds the bare position: what more there is to a write's token goes into the other one.
@@ -77,14 +75,30 @@ export function createMinter(
     claim: Claim | undefined,
     wrote: boolean,
   ): Promise<{ readonly token: Token; readonly covers: boolean } | undefined> {
-    const position = await orReport(() => (wrote && storage.commit?.()) || storage.position());
-    if (position === undefined) return undefined;
-    const history = await orReport(() => storage.historyAt?.(position));
+    const found = await whereabouts(storage, wrote);
+    if (found === undefined) return undefined;
+    const { position, history } = found;
     let covers = true;
     for (const held of claim?.tokens ?? [])
       covers &&= (await orReport(() => standingOf(storage, held, position))) === "caught up";
     const token: Token = { position, history, cluster, proof: undefined };
     return { token: signer === undefined ? token : await signer.sign(token, name, date()), covers };
+  }
+
+  /** Returns how far a node has come, and in which history. */
+  async function whereabouts(
+    storage: Storage,
+    wrote: boolean,
+  ): Promise<Pick<Token, "position" | "history"> | undefined> {
+    const position = await orReport(() => (wrote && storage.commit?.()) || storage.position());
+    if (position === undefined) return undefined;
+    const history = await orReport(() => storage.historyAt?.(position));
+    const isKnown = history !== undefined || storage.historyAt === undefined;
+    // Where commits are known of before they are here, so may their histories be later.
+    if (isKnown || storage.commit !== undefined) return { position, history };
+    // Another history may have come in between, in which there is no such position (yet).
+    const now = (await orReport(() => storage.position())) ?? position;
+    return { position: now, history: await orReport(() => storage.historyAt?.(now)) };
   }
 
   function carriage(request: IncomingRequest, claims: Claims, reset: boolean): Carriage {

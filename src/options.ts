@@ -2,7 +2,14 @@ import { type Clock, systemClock } from "./clock.ts";
 import type { Transport } from "./message.ts";
 import { compilePattern, type Pattern } from "./pattern.ts";
 import type { MaybePromise, Position, Storage } from "./storage.ts";
-import { createSigner, type Signer, type SigningOptions } from "./signature.ts";
+import {
+  createKeyring,
+  createSigner,
+  type Keyring,
+  type Signer,
+  type SigningOptions,
+} from "./signature.ts";
+import { type ReplayOptions, type ResolvedReplay, resolveReplay } from "./replay.ts";
 import { TOKEN_WORD } from "./token.ts";
 import { compileTrust, PRIVATE_NETWORKS, type Trust } from "./trust.ts";
 
@@ -17,8 +24,8 @@ export interface Decision {
   readonly target: string;
   /** What the request is to the policy. */
   readonly kind: "passthrough" | "health" | "read" | "write" | "refused";
-  /** What was done: sent to the target, answered with `fly-replay`, or answered by the proxy itself. */
-  readonly outcome: "target" | "replay" | "answer";
+  /** What was done: sent to the target or to the primary's proxy, answered with `fly-replay`, or by the proxy itself. */
+  readonly outcome: "target" | "forward" | "replay" | "answer";
   /** Why, in a few words; the same words for the same reason. */
   readonly reason: string;
   /** The greatest position that the request asked for, of the first database of which it asked for any. */
@@ -81,8 +88,36 @@ export interface ProxyOptions {
    */
   readonly foreignTokens?: "primary" | "ignore" | "error" | undefined;
   /**
-   * Whether a read that this node cannot serve in time goes to the primary: `"auto"` when it came through Fly Proxy,
-   * which takes it there.
+   * How what belongs to the primary gets there: `"replay"` asks Fly Proxy, or another edge that honours `fly-replay`, to
+   * take it there; `"direct"` sends it to the primary's proxy from here, by `primaryUrl`; `"auto"` replays what came
+   * through Fly Proxy and can be replayed, and sends the rest.
+   *
+   * @default "auto"
+   */
+  readonly forward?: "auto" | "replay" | "direct" | undefined;
+  /**
+   * Returns the origin of the primary's proxy, such as `http://10.0.0.7:8080`, by its name in the storage; undefined:
+   * this node has no way there. Left out: it never has.
+   */
+  readonly primaryUrl?: ((hostname: string) => string | URL | undefined) | undefined;
+  /** What `fly-replay` says beside the primary's name. */
+  readonly replay?: ReplayOptions | undefined;
+  /**
+   * How many requests that were sent to the primary's proxy may await its answer at once.
+   *
+   * @default 1_000
+   */
+  readonly maxForwards?: number | undefined;
+  /**
+   * How long the answer to a write that was sent to the primary's proxy is held until this node has caught up with it, so
+   * that clients without tokens, too, read their writes on this node; 0: not at all.
+   *
+   * @default 0
+   */
+  readonly hold?: number | undefined;
+  /**
+   * Whether a read that this node cannot serve in time goes to the primary: `"auto"` when there is a way, by Fly Proxy
+   * or by `primaryUrl`.
    *
    * @default "auto"
    */
@@ -210,9 +245,15 @@ export interface ResolvedOptions {
   readonly waitTimeout: number;
   readonly reads: "session" | "all" | "off";
   readonly databases: ReadonlyMap<string, Storage>;
+  readonly keyring: Keyring | undefined;
   readonly signer: Signer | undefined;
   readonly cluster: string | undefined;
   readonly foreignTokens: "primary" | "ignore" | "error";
+  readonly forward: "auto" | "replay" | "direct";
+  readonly primaryUrl: (hostname: string) => string | undefined;
+  readonly replay: ResolvedReplay;
+  readonly maxForwards: number;
+  readonly hold: number;
   readonly primaryReads: "auto" | "always" | "never";
   readonly primaryReadRate: number;
   readonly stale: readonly Pattern[];
@@ -246,8 +287,9 @@ export interface ResolvedOptions {
 export function resolveOptions(options: ProxyOptions): ResolvedOptions {
   const { target, storage } = options;
   checkStorage("storage", storage);
+  const keyring = options.signing && createKeyring(options.signing);
   return {
-    origin: typeof target === "function" ? "" : parseOrigin(target),
+    origin: typeof target === "function" ? "" : parseOrigin("target", target),
     app: typeof target === "function" ? target : undefined,
     storage,
     passthrough: globs("passthrough", options.passthrough),
@@ -256,13 +298,19 @@ export function resolveOptions(options: ProxyOptions): ResolvedOptions {
     waitTimeout: number("waitTimeout", options.waitTimeout, 5000),
     reads: oneOf("reads", options.reads ?? "session", ["session", "all", "off"]),
     databases: databases(options.databases ?? {}),
-    signer: options.signing === undefined ? undefined : createSigner(options.signing),
+    keyring,
+    signer: keyring && createSigner(keyring),
     cluster: options.cluster === undefined ? undefined : wordOf("cluster", options.cluster),
     foreignTokens: oneOf("foreignTokens", options.foreignTokens ?? "primary", [
       "primary",
       "ignore",
       "error",
     ]),
+    forward: oneOf("forward", options.forward ?? "auto", ["auto", "replay", "direct"]),
+    primaryUrl: primaryUrl(options.primaryUrl),
+    replay: resolveReplay(options.replay ?? {}),
+    maxForwards: count("maxForwards", options.maxForwards, 1000, 1),
+    hold: number("hold", options.hold, 0),
     primaryReads: oneOf("primaryReads", options.primaryReads ?? "auto", [
       "auto",
       "always",
@@ -315,11 +363,24 @@ function wordOf(name: string, value: string): string {
   );
 }
 
-function parseOrigin(target: string | URL): string {
+function primaryUrl(given: ProxyOptions["primaryUrl"]): (hostname: string) => string | undefined {
+  if (given === undefined) return () => undefined;
+  if (typeof given !== "function") {
+    throw new TypeError(
+      `Cannot create proxy: \`primaryUrl\` must be a function from a name to an origin, received ${show(given)}`,
+    );
+  }
+  return (hostname) => {
+    const url = given(hostname);
+    return url === undefined ? undefined : parseOrigin("primaryUrl", url);
+  };
+}
+
+function parseOrigin(name: string, target: string | URL): string {
   const url = URL.canParse(String(target)) ? new URL(String(target)) : undefined;
   if (url === undefined || (url.protocol !== "http:" && url.protocol !== "https:")) {
     throw new TypeError(
-      `Cannot create proxy: \`target\` must be an http(s) URL or a function, received ${show(target)}`,
+      `Cannot create proxy: \`${name}\` must be an http(s) URL${name === "target" ? " or a function" : ""}, received ${show(target)}`,
     );
   }
   if (
@@ -330,7 +391,7 @@ function parseOrigin(target: string | URL): string {
     url.password !== ""
   ) {
     throw new TypeError(
-      `Cannot create proxy: \`target\` must be scheme, host and port alone, received ${show(String(target))}`,
+      `Cannot create proxy: \`${name}\` must be scheme, host and port alone, received ${show(String(target))}`,
     );
   }
   return url.origin;

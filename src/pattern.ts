@@ -99,3 +99,17 @@ export function resolvePath(path: string): string {
   }
   return resolved.join("/");
 }
+
+/** Tells whether a decoded path matches in every way in which a server may read it. */
+export function matchesEvery(patterns: readonly Pattern[], path: string): boolean {
+  return matches(patterns, path) && matches(patterns, resolvePath(path));
+}
+
+/** Tells whether a decoded path matches in any way in which a server may read it. */
+export function matchesAny(patterns: readonly Pattern[], path: string): boolean {
+  return matches(patterns, path) || matches(patterns, resolvePath(path));
+}
+
+function matches(patterns: readonly Pattern[], path: string): boolean {
+  return patterns.some((pattern) => pattern(path));
+}

@@ -1,21 +1,126 @@
-import { answer } from "./answer.ts";
+import { answer, answerWith } from "./answer.ts";
 import { firstValue } from "./headers.ts";
 import type { HeaderLines, IncomingRequest, ResponseMessage } from "./message.ts";
 
-/** The greatest body that Fly Proxy replays, in bytes (https://fly.io/docs/networking/dynamic-request-routing/). */
+/** What `fly-replay` says beside the primary's name (https://fly.io/docs/networking/dynamic-request-routing/). */
+export interface ReplayOptions {
+  /**
+   * How the primary is named: as the only Machine that will do, as the one that is preferred among those of `region`, or
+   * not at all, when `region` alone finds it.
+   *
+   * @default "instance"
+   */
+  readonly by?: "instance" | "prefer_instance" | "region" | undefined;
+  /** The region or regions where the primary may be, such as `iad` or `iad,ord`. */
+  readonly region?: string | undefined;
+  /**
+   * How long Fly Proxy tries to reach the primary, in milliseconds; 0: as long as it likes.
+   *
+   * @default 5_000
+   */
+  readonly timeout?: number | undefined;
+  /**
+   * Where the request goes when the primary cannot be reached: back to this node, back to it or to any other one, or
+   * nowhere. A node that gets it back sends it to the primary itself if it can, and answers 503 otherwise.
+   *
+   * @default "force_self"
+   */
+  readonly fallback?: "force_self" | "prefer_self" | "off" | undefined;
+  /** Header fields that the request gets on its way; then `fly-replay` is a body and not a header. */
+  readonly headers?: Readonly<Record<string, string>> | undefined;
+}
+
+/** The options of replays, complete and checked. */
+export interface ResolvedReplay {
+  readonly by: "instance" | "prefer_instance" | "region";
+  readonly region: string | undefined;
+  readonly timeout: number;
+  readonly fallback: "force_self" | "prefer_self" | "off";
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+/**
+ * Completes the options and checks them.
+ *
+ * @throws {TypeError} When a value has the wrong shape.
+ * @throws {RangeError} When a value would break the header.
+ */
+export function resolveReplay(options: ReplayOptions): ResolvedReplay {
+  const {
+    by = "instance",
+    region,
+    timeout = 5000,
+    fallback = "force_self",
+    headers = {},
+  } = options;
+  const fault =
+    (!["instance", "prefer_instance", "region"].includes(by) && `replay.by ${by}`) ||
+    (!["force_self", "prefer_self", "off"].includes(fallback) && `replay.fallback ${fallback}`) ||
+    (!(timeout >= 0) && `replay.timeout ${timeout}`);
+  if (fault) throw new TypeError(`Cannot create proxy: unknown ${fault}`);
+  if (region !== undefined && !REGIONS.test(region)) {
+    throw new RangeError(
+      `Cannot create proxy: \`replay.region\` must be regions such as "iad,ord", received ${JSON.stringify(region)}`,
+    );
+  }
+  if (by === "region" && region === undefined)
+    throw new TypeError(
+      'Cannot create proxy: `replay.by` is "region", so `replay.region` must name one',
+    );
+  for (const [name, value] of Object.entries(headers)) {
+    if (FIELD_NAME.test(name) && FIELD_VALUE.test(value)) continue;
+    throw new RangeError(
+      `Cannot create proxy: \`replay.headers\` must be header fields, received ${JSON.stringify(name)}`,
+    );
+  }
+  return { by, region, timeout, fallback, headers };
+}
+
+/** Regions of Fly.io, or names for several of them, the best one first. */
+export const REGIONS: RegExp = /^[a-z]+(?:,[a-z]+)*$/;
+
+/** A header field's name and value (RFC 9110 section 5.1 and 5.5). */
+const FIELD_NAME = /^[!#$%&'*+.^_`|~\w-]+$/;
+
+const FIELD_VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
+
+/** The media type of a replay that is said in the body. */
+const REPLAY_TYPE = "application/vnd.fly.replay+json";
+
+/** What our own `state` begins with; an app that replays for reasons of its own has others. */
+const STATE = "txid:";
+
+/** The greatest body that Fly Proxy replays, in bytes. */
 const MAX_BODY = 2 ** 20;
 
 /**
- * Answers with `fly-replay`, by which Fly Proxy takes the request to the named Machine and shows the client its answer.
- * The status is 409 and the text says why: where no Fly Proxy stands in front, the client must not take a write that
- * nobody has run for a success.
+ * Answers with `fly-replay`, by which Fly Proxy takes the request to the primary and shows the client its answer. The
+ * status is 409 and the text says why: where no Fly Proxy stands in front, the client must not take a write that nobody
+ * has run for a success.
  *
  * @param hostname The primary's name: on Fly.io the id of its Machine.
+ * @param hops The count that the next node reads.
+ * @param options What else the replay says.
  */
-export function replay(hostname: string): ResponseMessage {
+export function replay(hostname: string, hops: string, options: ResolvedReplay): ResponseMessage {
+  const { by, region, timeout, fallback, headers } = options;
+  const fields: [string, string][] = [];
+  if (by !== "region") fields.push([by, hostname]);
+  if (region !== undefined) fields.push(["region", region]);
+  if (timeout > 0) fields.push(["timeout", `${Math.ceil(timeout)}ms`]);
+  if (fallback !== "off") fields.push(["fallback", fallback]);
+  fields.push(["state", STATE + hops]);
+  const set = Object.entries(headers).map(([name, value]) => ({ name, value }));
+  if (set.length > 0) {
+    const text = JSON.stringify({ ...Object.fromEntries(fields), transform: { set_headers: set } });
+    return answerWith(409, REPLAY_TYPE, text);
+  }
+  const header = fields
+    .map(([name, value]) => `${name}=${value.includes(",") ? `"${value}"` : value}`)
+    .join(";");
   return answer(409, "This node is not the primary: the request must be replayed there", [
     "Fly-Replay",
-    `instance=${hostname}`,
+    header,
   ]);
 }
 
@@ -30,17 +135,29 @@ export function cameThroughFly(headers: HeaderLines): boolean {
   );
 }
 
-/** Tells whether a request has been replayed already, or Fly Proxy has tried in vain. */
-export function wasReplayed(headers: HeaderLines): boolean {
-  return (
-    firstValue(headers, "fly-replay-src") !== undefined ||
-    firstValue(headers, "fly-replay-failed") !== undefined
-  );
+/** Tells whether Fly Proxy has tried in vain to replay a request; it must not be asked again. */
+export function hasReplayFailed(headers: HeaderLines): boolean {
+  return firstValue(headers, "fly-replay-failed") !== undefined;
 }
 
-/** Tells whether Fly Proxy can replay a request: it has no body, or one of at most 1 MiB and a length that is said. */
-export function isReplayable(request: IncomingRequest): boolean {
-  if (request.body === null) return true;
-  const length = Number(firstValue(request.headers, "content-length") ?? Infinity);
-  return length <= MAX_BODY;
+/**
+ * Returns the count that another node of ours has given to a replayed request.
+ *
+ * @param source The value of `fly-replay-src`.
+ */
+export function stateOf(source: string): string | undefined {
+  const fields = source.split(";");
+  const state = fields.find((field) => field.startsWith(`state=${STATE}`));
+  return state?.slice(`state=${STATE}`.length);
+}
+
+/** How much of a request there is to replay: Fly Proxy must hold all of it. */
+export type Size = "none" | "small" | "large" | "unknown";
+
+/** Returns how much of a request there is. */
+export function sizeOf({ body, headers }: IncomingRequest): Size {
+  if (body === null) return "none";
+  const length = firstValue(headers, "content-length");
+  if (length === undefined) return "unknown";
+  return Number(length) <= MAX_BODY ? "small" : "large";
 }

@@ -14,6 +14,21 @@ export interface SigningOptions {
   readonly keys: readonly SigningKey[];
 }
 
+/** The keys of a cluster, at work. */
+export interface Keyring {
+  /** Signs a message with the first key. */
+  sign(message: string): Promise<Signature>;
+  /** Tells whether one of the keys has signed the message. */
+  verify(message: string, signature: Signature): Promise<boolean>;
+}
+
+/** A signature and the id of its key. */
+interface Signature {
+  readonly key: string;
+  /** In base64url, without padding. */
+  readonly signature: string;
+}
+
 /** Signs tokens and knows its own. */
 export interface Signer {
   /** Returns the token with a proof; the same for the same token of the same second. */
@@ -33,34 +48,49 @@ const ALGORITHM: { readonly name: string; readonly hash: string } = {
 const SHORTEST = 16;
 
 /**
- * Makes the signer of a cluster.
+ * Puts the keys of a cluster to work.
  *
  * @param options The keys.
  * @throws {TypeError} When a key has the wrong shape.
  * @throws {RangeError} When there is no key, an id is not fit or there twice, or a secret is too short.
  */
-export function createSigner(options: SigningOptions): Signer {
+export function createKeyring(options: SigningOptions): Keyring {
   const keys = new Map<string, Promise<CryptoKey>>();
   let first = "";
   for (const { id, secret } of checkedKeys(options)) {
     if (first === "") first = id;
     keys.set(id, importKey(secret));
   }
+  return {
+    sign: async (message) => {
+      const key = await keys.get(first);
+      if (key === undefined) throw new Error("Cannot sign: there is no key");
+      const bytes = await crypto.subtle.sign(ALGORITHM, key, encoder.encode(message));
+      return { key: first, signature: toBase64url(new Uint8Array(bytes)) };
+    },
+    verify: async (message, { key: id, signature }) => {
+      const key = await keys.get(id);
+      const bytes = fromBase64url(signature);
+      if (key === undefined || bytes === undefined) return false;
+      // WebCrypto compares in constant time.
+      return crypto.subtle.verify(ALGORITHM, key, bytes, encoder.encode(message));
+    },
+  };
+}
+
+/** Makes the signer of a cluster's tokens. */
+export function createSigner(keyring: Keyring): Signer {
   // Many answers in a second carry the same token.
   const signed = new Map<string, { readonly message: string; readonly token: Promise<Token> }>();
 
   async function signAnew(token: Token, message: string, issued: number): Promise<Token> {
-    const key = await keys.get(first);
-    if (key === undefined) throw new Error("Cannot sign token: there is no key");
-    const bytes = await crypto.subtle.sign(ALGORITHM, key, encoder.encode(message));
-    const signature = toBase64url(new Uint8Array(bytes));
-    return { ...token, proof: { issued, key: first, signature } };
+    return { ...token, proof: { issued, ...(await keyring.sign(message)) } };
   }
 
   return {
     sign: (token, database, now) => {
       const issued = Math.floor(now / 1000);
-      const message = signedText(token, database, issued, first);
+      const message = signedText(token, database, issued);
       const last = signed.get(database);
       if (last?.message === message) return last.token;
       const made = signAnew(token, message, issued);
@@ -69,24 +99,17 @@ export function createSigner(options: SigningOptions): Signer {
     },
     verify: async (token, database) => {
       const { proof } = token;
-      const key = proof === undefined ? undefined : await keys.get(proof.key);
-      if (proof === undefined || key === undefined) return false;
-      const message = signedText(token, database, proof.issued, proof.key);
-      // WebCrypto compares in constant time.
-      return crypto.subtle.verify(
-        ALGORITHM,
-        key,
-        fromBase64url(proof.signature),
-        encoder.encode(message),
+      return (
+        proof !== undefined && keyring.verify(signedText(token, database, proof.issued), proof)
       );
     },
   };
 }
 
 /** Returns what is signed; no field can hold a line feed. */
-function signedText(token: Token, database: string, issued: number, key: string): string {
+function signedText(token: Token, database: string, issued: number): string {
   const { position, history = "", cluster = "" } = token;
-  return ["txid-token-1", database, position, history, cluster, issued, key].join("\n");
+  return ["txid-token-1", database, position, history, cluster, issued].join("\n");
 }
 
 function checkedKeys(options: SigningOptions): readonly SigningKey[] {
@@ -129,7 +152,8 @@ function toBase64url(bytes: Uint8Array): string {
   return text.replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
 }
 
-function fromBase64url(text: string): Uint8Array<ArrayBuffer> {
+function fromBase64url(text: string): Uint8Array<ArrayBuffer> | undefined {
+  if (!/^[\w-]{43}$/.test(text)) return undefined;
   const binary = atob(text.replaceAll("-", "+").replaceAll("_", "/"));
   return Uint8Array.from(binary, (char) => char.charCodeAt(0));
 }

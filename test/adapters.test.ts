@@ -8,6 +8,7 @@ import { memory } from "../adapters/memory.ts";
 import { serve as serveNode } from "../adapters/node.ts";
 import { serve } from "../adapters/serve.ts";
 import { createProxy, type Proxy } from "../src/index.ts";
+import { REPLAY_TO_P } from "./node.ts";
 
 const T1 = "0000000000000001";
 
@@ -102,7 +103,7 @@ for (const [name, serveProxy] of ways) {
       storage.setPrimary({ at: "elsewhere", hostname: "p" });
       const response = await fetch(`${server.url}/w`, { method: "POST", body: "hello" });
       assert.equal(response.status, 409);
-      assert.equal(response.headers.get("fly-replay"), "instance=p");
+      assert.equal(response.headers.get("fly-replay"), REPLAY_TO_P);
       assert.match(await response.text(), /not the primary/);
       storage.setPrimary({ at: "here" });
     });

@@ -4,6 +4,7 @@ import fc from "fast-check";
 import { type Config, configure } from "../adapters/drop-in/config.ts";
 import { ConfigError } from "../adapters/drop-in/error.ts";
 import { parseFlags } from "../adapters/drop-in/flags.ts";
+import { primaryUrl } from "../adapters/drop-in/primary-url.ts";
 
 /** The keys without which nothing runs. */
 const base = 'proxy:\n  addr: ":8080"\n  target: "localhost:8081"\n  db: my.db\n';
@@ -34,6 +35,10 @@ const defaults = {
     signing: undefined,
     cluster: undefined,
     foreignTokens: "primary",
+    forward: "auto",
+    replay: { by: "instance", region: undefined, timeout: 5000, fallback: "force_self" },
+    maxForwards: 1000,
+    hold: 0,
     primaryReads: "auto",
     primaryReadRate: 100,
     stale: [],
@@ -62,6 +67,7 @@ const defaults = {
       "fe80::/10",
     ],
   },
+  primaryUrl: "http://{hostname}:8080",
   server: {
     port: 8080,
     hostname: undefined,
@@ -150,6 +156,14 @@ describe("configure()", () => {
   signing-keys: ["k2:0123456789abcdef", "k1:fedcba:9876543210"]
   cluster: prod
   foreign-tokens: error
+  forward: direct
+  primary-url: https://{hostname}.internal:8443
+  replay-by: prefer_instance
+  replay-region: iad,ord
+  replay-timeout: 2s
+  replay-fallback: off
+  max-forwards: 5
+  hold: 300ms
   primary-reads: always
   primary-read-rate: 7
   stale: ["/feed/*"]
@@ -193,6 +207,10 @@ describe("configure()", () => {
         },
         cluster: "prod",
         foreignTokens: "error",
+        forward: "direct",
+        replay: { by: "prefer_instance", region: "iad,ord", timeout: 2000, fallback: "off" },
+        maxForwards: 5,
+        hold: 300,
         primaryReads: "always",
         primaryReadRate: 7,
         stale: ["/feed/*"],
@@ -211,6 +229,7 @@ describe("configure()", () => {
         healthTarget: "/up",
         trustedProxies: ["fdaa::/16", "192.0.2.7"],
       },
+      primaryUrl: "https://{hostname}.internal:8443",
       server: {
         port: 8080,
         hostname: undefined,
@@ -224,6 +243,20 @@ describe("configure()", () => {
       drain: { delay: 0, timeout: 90_000 },
       log: { format: "json", debug: true },
     });
+  });
+
+  it("finds the primary by Fly.io's private network there, and by its name elsewhere", () => {
+    const url = (argv: readonly string[], environment?: Readonly<Record<string, string>>) =>
+      read(base, argv, environment).settings.primaryUrl;
+    assert.equal(url([]), "http://{hostname}:8080");
+    assert.equal(url(["--addr", ":81"]), "http://{hostname}:81");
+    assert.equal(url([], { FLY_APP_NAME: "shop" }), "http://{hostname}.vm.shop.internal:8080");
+    assert.equal(
+      url(["--primary-url", "{hostname}:9"], { FLY_APP_NAME: "shop" }),
+      "http://{hostname}:9",
+    );
+    assert.equal(url(["--no-primary-url"]), undefined);
+    assert.equal(url(["--addr", ":0"]), undefined);
   });
 
   it("lets flags win over the file, lists as a whole", () => {
@@ -308,6 +341,26 @@ describe("configure(): environment", () => {
 
 describe("configure(): YAML as strict as LiteFS", () => {
   for (const [lines, message] of [
+    [
+      "  primary-url: http://p:8080",
+      '5: proxy.primary-url: "http://p:8080" has no {hostname}, write one such as "http://{hostname}:8080"',
+    ],
+    [
+      "  primary-url: http://{hostname}/{hostname}",
+      '5: proxy.primary-url: "http://{hostname}/{hostname}" has {hostname} more than once, write one such as "http://{hostname}:8080"',
+    ],
+    [
+      "  primary-url: http://{hostname}:8080/x",
+      '5: proxy.primary-url: "http://primary:8080/x" is not host and port alone, write "http://{hostname}:8080"',
+    ],
+    [
+      "  replay-region: Iad",
+      '5: proxy.replay-region: "Iad" is no list of regions, write one such as "iad,ord"',
+    ],
+    [
+      "  replay-by: region\n  replay-region: ''",
+      '6: proxy.replay-region: missing or empty, write the regions where the primary may be such as "iad"',
+    ],
     ["  max-lag: 5", '5: proxy.max-lag: 5 is not a duration, write a unit such as "5s"'],
     ['  max-lag: "5"', '5: proxy.max-lag: "5" is not a duration, write a unit such as "5s"'],
     ["  max-lag: 0", '5: proxy.max-lag: 0 is not a duration, write a unit such as "0s"'],
@@ -660,5 +713,57 @@ describe("configure(): shown", () => {
       const first = read(text);
       assert.deepEqual(read(first.shown).settings, first.settings);
     }
+  });
+});
+
+describe("primaryUrl()", () => {
+  const find = primaryUrl("http://{hostname}:8080");
+  for (const [hostname, origin] of [
+    ["node-1", "http://node-1:8080"],
+    ["9185d3fb", "http://9185d3fb:8080"],
+    ["db.example.com", "http://db.example.com:8080"],
+    ["db.example.com:20202", "http://db.example.com:8080"],
+    ["10.0.0.7", "http://10.0.0.7:8080"],
+    ["fdaa::7", "http://[fdaa::7]:8080"],
+    ["[fdaa::7]", "http://[fdaa::7]:8080"],
+    ["[fdaa::7]:20202", "http://[fdaa::7]:8080"],
+    ["", undefined],
+    ["a/b", undefined],
+    ["user@host", undefined],
+    ["a b", undefined],
+    ["a#", undefined],
+  ] as const) {
+    it(`finds ${origin} for ${JSON.stringify(hostname)}`, () => {
+      assert.equal(find?.(hostname), origin);
+    });
+  }
+
+  for (const [template, hostname, origin] of [
+    ["http://{hostname}", "10.0.0.7:8083", "http://10.0.0.7:8083"],
+    ["http://{hostname}", "10.0.0.7", "http://10.0.0.7"],
+    ["http://{hostname}", "[fdaa::7]:8083", "http://[fdaa::7]:8083"],
+    ["http://{hostname}", "fdaa::7", "http://[fdaa::7]"],
+    ["https://{hostname}.internal/", "db:8083", "https://db.internal:8083"],
+    ["http://{hostname}", "db:80833", undefined],
+  ] as const) {
+    it(`takes the port from ${JSON.stringify(hostname)} where ${template} names none`, () => {
+      assert.equal(primaryUrl(template)?.(hostname), origin);
+    });
+  }
+
+  it("never leads anywhere else, whatever the primary is called", () => {
+    fc.assert(
+      fc.property(fc.string({ unit: "grapheme" }), (hostname) => {
+        const origin = find?.(hostname);
+        if (origin === undefined) return;
+        const url = new URL(origin);
+        assert.equal(url.port, "8080");
+        assert.equal(`${url.pathname}${url.search}${url.hash}${url.username}`, "/");
+      }),
+    );
+  });
+
+  it("finds nothing without a template", () => {
+    assert.equal(primaryUrl(undefined), undefined);
   });
 });

@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, get, request, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import { tmpdir } from "node:os";
+import { networkInterfaces, tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { after, afterEach, before, beforeEach, describe, it } from "node:test";
@@ -569,6 +569,34 @@ describe("proxy.ts", { timeout: 120_000 }, () => {
     assert.equal(await proxy.ended, 0);
     assert.ok(proxy.output.out.endsWith("\nSIGTERM: draining delay=0 timeout=10000\nstopped\n"));
     assert.equal(proxy.output.error, "");
+  });
+
+  it("sends what writes from a replica to the primary, over IPv6 as well", async () => {
+    const path = configure();
+    for (const [addr, hostname] of [
+      ["127.0.0.1:0", "127.0.0.1"],
+      ["[::1]:0", "::1"],
+      [":0", "localhost"],
+    ] as const) {
+      // Some containers have no IPv6 at all.
+      const addresses = Object.values(networkInterfaces()).flat();
+      if (hostname === "::1" && !addresses.some((one) => one?.address === "::1")) continue;
+      const primary = launch("--config", path, "--addr", addr);
+      const { port } = new URL(await listening(primary));
+      const replica = mkdtempSync(join(tmpdir(), "txid-proxy-"));
+      try {
+        writeFileSync(join(replica, "my.db-pos"), "0000000000000029/8000000000000000\n");
+        writeFileSync(join(replica, ".primary"), `${hostname}\n`);
+        const primaryUrl = `http://{hostname}:${port}`;
+        const far = launch("--config", path, "--dir", replica, "--primary-url", primaryUrl);
+        const { status, text, cookie } = await fetchText(`${await listening(far)}/a`, "POST");
+        assert.equal(status, 200, text);
+        assert.equal(text, "POST /a");
+        assert.match(cookie ?? "", /^__txid=000000000000002a;/);
+      } finally {
+        rmSync(replica, { recursive: true });
+      }
+    }
   });
 
   it("lets health fail first and requests in flight end", async () => {

@@ -13,6 +13,7 @@ import {
   minted,
   node,
   type Node,
+  REPLAY_TO_P,
   T26,
   T27,
   T28,
@@ -197,7 +198,7 @@ describe("createProxy() with a node that is behind", () => {
     const one = node(elsewhere);
     const response = await answered(one, "GET", "/", [...cookie(T28), ...FLY]);
     assert.equal(response.status, 409);
-    assert.deepEqual(header(response, "fly-replay"), ["instance=p"]);
+    assert.deepEqual(header(response, "fly-replay"), [REPLAY_TO_P]);
   });
 
   it("does so at once where the wait is hopeless", async () => {
@@ -210,7 +211,7 @@ describe("createProxy() with a node that is behind", () => {
 
   for (const [name, headers, options] of [
     ["did not come through Fly Proxy", [], {}],
-    ["has been replayed already", [...FLY, "Fly-Replay-Src", "instance=x"], {}],
+    ["has been replayed twice", [...FLY, "Fly-Replay-Src", "instance=x;state=txid:2"], {}],
     ["could not be replayed", [...FLY, "Fly-Replay-Failed", "instance=x"], {}],
     ["may not go there", FLY, { primaryReads: "never" }],
     ["finds the allowance used up", FLY, { primaryReadRate: 0 }],
@@ -403,7 +404,7 @@ describe("createProxy() with histories", () => {
   for (const token of [`${T26}/b6`, `${T27}/b7`]) {
     it(`does not take ${token} for caught up with: the primary is asked`, async () => {
       const response = await replica().send("GET", "/", [...seenCookie(token), ...FLY]);
-      assert.deepEqual(header(response, "fly-replay"), ["instance=p"]);
+      assert.deepEqual(header(response, "fly-replay"), [REPLAY_TO_P]);
     });
   }
 
@@ -429,7 +430,7 @@ describe("createProxy() with histories", () => {
     assert.equal((await answered(late, "GET", "/", token)).status, 504);
     const behind = ["Cookie", `__txid=${T28}; __txid_seen=${T26}/b6`];
     assert.equal((await answered(replica(), "GET", "/", behind)).status, 504);
-    const replayed = [...token, ...FLY, "Fly-Replay-Src", "instance=x"];
+    const replayed = [...token, "Fly-Replay-Src", "instance=x"];
     assert.equal((await answered(replica(), "GET", "/", replayed)).status, 504);
   });
 
@@ -469,6 +470,50 @@ describe("createProxy() with histories", () => {
     }
     const refusing = node(here, { foreignTokens: "error" });
     assert.equal((await refusing.send("GET", "/", cookie(T28))).status, 412);
+  });
+});
+
+describe("createProxy() on a node that is taken to another history", () => {
+  it("tells who had all of the old one, for the app may have shown the new one", async () => {
+    const one = node(elsewhere);
+    one.state.histories = { [T27]: "a7" };
+    one.app.answer = () => {
+      one.state.position = T26;
+      one.state.histories = { [T26]: "b6" };
+      return Promise.resolve({ status: 200, statusText: "", headers: [], body: null });
+    };
+    const response = await one.send("GET", "/", ["Txid", `${T27}/a7`]);
+    assert.deepEqual(header(response, "txid"), [`${T26}/b6;reset`]);
+  });
+
+  it("tells who has waited for it as well", async () => {
+    const one = node(elsewhere);
+    const waiting = begin(one.send("GET", "/", ["Txid", T28]));
+    await settled();
+    one.app.answer = () => {
+      one.state.position = T26;
+      return Promise.resolve({ status: 200, statusText: "", headers: [], body: null });
+    };
+    one.state.position = T28;
+    one.state.changed();
+    await settled();
+    assert.deepEqual(header(waiting.response(), "txid"), [`${T26};reset`]);
+  });
+
+  it("mints no position without its history while the one replaces the other", async () => {
+    let position = T27;
+    const one = node(here, {
+      storage: {
+        position: () => position,
+        primary: () => here,
+        historyAt: (at) => {
+          const history = { [T26]: "b6" }[at];
+          position = T26;
+          return history;
+        },
+      },
+    });
+    assert.equal(mintedSeen(await one.send("POST", "/")), `${T26}/b6`);
   });
 });
 
@@ -603,6 +648,19 @@ describe("createProxy() with several databases", () => {
     const byHeader = await one.send("GET", "/", ["Txid", "0"]);
     assert.deepEqual(header(byHeader, "txid"), [`${T27}, users=${T28}`]);
   });
+
+  it("tells of each when one of them is taken to another history meanwhile", async () => {
+    let position = T27;
+    const users = { position: () => position, primary: () => elsewhere };
+    const one = node(elsewhere, { databases: { users } });
+    one.app.answer = () => {
+      position = T26;
+      one.state.position = T28;
+      return Promise.resolve({ status: 200, statusText: "", headers: [], body: null });
+    };
+    const response = await one.send("GET", "/", ["Txid", `${T27}, users=${T27}`]);
+    assert.deepEqual(header(response, "txid"), [`${T28};reset, users=${T26};reset`]);
+  });
 });
 
 describe("createProxy() with the app's word", () => {
@@ -622,7 +680,7 @@ describe("createProxy() with the app's word", () => {
     const one = node(elsewhere);
     one.app.headers = ["Txid-App", "primary", "X-Secret", "1"];
     const response = await one.send("GET", "/");
-    assert.deepEqual(header(response, "fly-replay"), ["instance=p"]);
+    assert.deepEqual(header(response, "fly-replay"), [REPLAY_TO_P]);
     assert.deepEqual(header(response, "x-secret"), []);
     one.state.primary = here;
     const there = await one.send("GET", "/");

@@ -19,6 +19,9 @@ export const here: Primary = { at: "here" };
 export const elsewhere: Primary = { at: "elsewhere", hostname: "p" };
 export const unknown: Primary = { at: "unknown" };
 
+/** What asks an edge to take a request to the primary, whose name is `p`. */
+export const REPLAY_TO_P = "instance=p;timeout=5000ms;fallback=force_self;state=txid:1";
+
 /** A proxy, and everything around it in the hands of a test. */
 export interface Node {
   proxy: Proxy;

@@ -10,6 +10,7 @@ import {
   here,
   minted,
   node,
+  REPLAY_TO_P,
   T26,
   T27,
   T28,
@@ -218,7 +219,7 @@ describe("createProxy() with writes", () => {
     const replica = node(elsewhere);
     const response = await replica.send("POST", "/");
     assert.equal(response.status, 409);
-    assert.deepEqual(header(response, "fly-replay"), ["instance=p"]);
+    assert.deepEqual(header(response, "fly-replay"), [REPLAY_TO_P]);
     assert.match(text(response), /not the primary/);
     assert.equal(replica.seen.length, 0);
     assert.equal(minted(response), undefined);

@@ -5,6 +5,7 @@ import { expandEnvironment } from "./expand.ts";
 import { type FileSettings, parseFile } from "./file.ts";
 import type { Flags } from "./flags.ts";
 import { keyNames, keys, parseApi, type Values, valueOf } from "./keys.ts";
+import { standardPrimaryUrl } from "./primary-url.ts";
 
 /** Everything that the drop-in needs to know; durations are milliseconds. */
 export interface Settings {
@@ -24,6 +25,8 @@ export interface Settings {
     /** The app's origin. */
     readonly target: string;
   };
+  /** The template of the primary's origin, for `primaryUrl()`; undefined: there is no way there. */
+  readonly primaryUrl: string | undefined;
   /** The options of `serve()`, but for the callbacks. */
   readonly server: {
     /** The port to listen on; 0: any free one. */
@@ -102,11 +105,13 @@ export function configure(
   const given: Partial<Values> = { ...read?.values, ...flags.values };
   const dir = given.dir || read?.fuseDir || "/litefs";
   const api = given.api ?? apiOf(sources);
-  const isOnFly = lookup("FLY_APP_NAME") !== undefined;
-  const clientHeader = given["client-header"] || (isOnFly ? "Fly-Client-IP" : "");
+  const app = lookup("FLY_APP_NAME");
+  const clientHeader = given["client-header"] || (app === undefined ? "" : "Fly-Client-IP");
+  const url = given["primary-url"] ?? standardPrimaryUrl(given.addr?.port ?? 0, app) ?? false;
+  const known = { ...given, "primary-url": url };
   return {
-    settings: settingsOf({ ...given, "client-header": clientHeader }, dir, api, sources),
-    shown: show({ ...given, dir, api }, sources),
+    settings: settingsOf({ ...known, "client-header": clientHeader }, dir, api, sources),
+    shown: show({ ...known, dir, api }, sources),
   };
 }
 
@@ -123,6 +128,8 @@ function settingsOf(
   if (addr === undefined)
     throw missing("addr", 'the address to listen on such as ":8080"', sources);
   if (db === "") throw missing("db", 'the name of the database such as "my.db"', sources);
+  if (get("replay-by") === "region" && get("replay-region") === "")
+    throw missing("replay-region", 'the regions where the primary may be such as "iad"', sources);
   if (reaches(target, addr)) {
     const place = placeOf("target", sources);
     throw new ConfigError(
@@ -144,6 +151,15 @@ function settingsOf(
       signing: signing(get("signing-keys")),
       cluster: get("cluster") || undefined,
       foreignTokens: get("foreign-tokens"),
+      forward: get("forward"),
+      replay: {
+        by: get("replay-by"),
+        region: get("replay-region") || undefined,
+        timeout: get("replay-timeout"),
+        fallback: get("replay-fallback"),
+      },
+      maxForwards: get("max-forwards"),
+      hold: get("hold"),
       primaryReads: get("primary-reads"),
       primaryReadRate: get("primary-read-rate"),
       stale: get("stale"),
@@ -162,6 +178,7 @@ function settingsOf(
       healthTarget: get("health-target") || undefined,
       trustedProxies: get("trusted-proxies"),
     },
+    primaryUrl: get("primary-url") || undefined,
     server: {
       port: addr.port,
       hostname: addr.host === "" ? undefined : addr.host,

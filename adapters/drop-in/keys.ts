@@ -1,8 +1,10 @@
+import { REGIONS } from "../../src/replay.ts";
 import { TOKEN_WORD } from "../../src/token.ts";
 import { compileTrust, PRIVATE_NETWORKS } from "../../src/trust.ts";
 import { type Address, formatAddress, parseAddress, parseOrigin } from "./address.ts";
 import { ConfigError } from "./error.ts";
 import { boolean, booleanFrom, count, duration, type Key, list, word } from "./kinds.ts";
+import { parsePrimaryUrl } from "./primary-url.ts";
 
 /** The value of each key, of LiteFS's `proxy:` section first and then of ours; durations are milliseconds. */
 export interface Values {
@@ -46,6 +48,22 @@ export interface Values {
   cluster: string;
   /** What becomes of a read whose token is of another cluster or of a lost history. */
   "foreign-tokens": "primary" | "ignore" | "error";
+  /** How what belongs to the primary gets there. */
+  forward: "auto" | "replay" | "direct";
+  /** The origin of the primary's proxy, with `{hostname}` for its name; false: none; undefined: by where this runs. */
+  "primary-url": string | false | undefined;
+  /** How `fly-replay` names the primary. */
+  "replay-by": "instance" | "prefer_instance" | "region";
+  /** The regions where the primary may be; empty: not said. */
+  "replay-region": string;
+  /** How long an edge tries to reach the primary; 0: as long as it likes. */
+  "replay-timeout": number;
+  /** Where an edge takes what it cannot take to the primary. */
+  "replay-fallback": "force_self" | "prefer_self" | "off";
+  /** How many requests that were sent to the primary may await its answer at once. */
+  "max-forwards": number;
+  /** How long the answer to a write that was sent to the primary is held until this node has caught up; 0: not at all. */
+  hold: number;
   /** Whether a read that this node cannot serve in time goes to the primary. */
   "primary-reads": "auto" | "always" | "never";
   /** How many reads a second this node sends to the primary at most. */
@@ -184,10 +202,51 @@ export const keys: { readonly [Name in keyof Values]: Key<Values[Name]> } = {
     help: "What becomes of a read whose token is of another cluster or a lost history",
     parse: (text) => oneOf(["primary", "ignore", "error"], text),
   }),
+  forward: word<Values["forward"]>({
+    fallback: "auto",
+    sign: "auto|replay|direct",
+    help: "How writes reach the primary: an edge replays them, or this node sends them",
+    parse: (text) => oneOf(["auto", "replay", "direct"], text),
+  }),
+  "primary-url": word<Values["primary-url"]>({
+    fallback: undefined,
+    sign: "URL",
+    help: "The primary's proxy, with {hostname} for the primary's name; false: there is no way there",
+    standard: "on Fly.io http://{hostname}.vm.APP.internal:PORT, else http://{hostname}:PORT",
+    canBeOff: true,
+    parse: (text) => (isOff(text) ? false : parsePrimaryUrl(text)),
+    show: (value) => (typeof value === "string" ? JSON.stringify(value) : "false"),
+  }),
+  "replay-by": word<Values["replay-by"]>({
+    fallback: "instance",
+    sign: "instance|prefer_instance|region",
+    help: "How fly-replay names the primary",
+    parse: (text) => oneOf(["instance", "prefer_instance", "region"], text),
+  }),
+  "replay-region": word({
+    fallback: "",
+    sign: "REGIONS",
+    help: 'Regions where the primary may be, such as "iad,ord"',
+    standard: "none",
+    parse: parseRegions,
+  }),
+  "replay-timeout": duration("5s", "How long Fly Proxy tries to reach it; 0s: as long as it likes"),
+  "replay-fallback": word<Values["replay-fallback"]>({
+    fallback: "force_self",
+    sign: "force_self|prefer_self|off",
+    help: "Where it takes a request that it cannot take there",
+    canBeOff: true,
+    parse: (text) =>
+      isOff(text)
+        ? "off"
+        : oneOf<Values["replay-fallback"]>(["force_self", "prefer_self", "off"], text),
+  }),
+  "max-forwards": count(1000, "How many requests sent to the primary may await its answer", 1),
+  hold: duration("0s", "How long the answer to such a write waits for this node to catch up"),
   "primary-reads": word<Values["primary-reads"]>({
     fallback: "auto",
     sign: "auto|always|never",
-    help: "Whether a read that cannot be served here in time goes to the primary; auto: if it came through Fly Proxy",
+    help: "Whether a read that cannot be served here in time goes to the primary; auto: if there is a way",
     parse: (text) => oneOf(["auto", "always", "never"], text),
   }),
   "primary-read-rate": count(100, "How many reads a second go there at most"),
@@ -383,6 +442,13 @@ function parseNetwork(text: string): string {
       `${found} is not an address or a network, write one such as "10.0.0.0/8"`,
     );
   }
+}
+
+function parseRegions(text: string): string {
+  if (text === "" || REGIONS.test(text)) return text;
+  throw new ConfigError(
+    `${JSON.stringify(text)} is no list of regions, write one such as "iad,ord"`,
+  );
 }
 
 function isOff(text: string): boolean {

@@ -115,13 +115,16 @@ export const DEVIATIONS: readonly Deviation[] = [
   },
   {
     id: "B11",
-    why: "Where no edge honours fly-replay a client must not take a write that nobody has run for a success.",
+    why: "Where no edge honours fly-replay a client must not take a write that nobody has run for a success. The edge is told how long to try, where to go when it tries in vain, and how often the request was sent on.",
     applies: (_, outcome) => isReplay(outcome),
     expect: (outcome, record) => {
       const words = "This node is not the primary: the request must be replayed there";
       const lines = (wanted: string): readonly Line[] =>
         outcome.headers.filter(([name]) => name === wanted);
-      const ours = own(409, "Conflict", words, lines("Fly-Replay"), outcome.waited);
+      const wasReplayed = valueOf(asked(record).headers, "fly-replay-src") !== undefined;
+      const more = `timeout=5000ms;fallback=force_self;state=txid:${wasReplayed ? 2 : 1}`;
+      const replay = lines("Fly-Replay").map(([name, value]): Line => [name, `${value};${more}`]);
+      const ours = own(409, "Conflict", words, replay, outcome.waited);
       const headers = [...ours.headers, ...lines("Connection")];
       return bodilessFor(record, { ...ours, headers });
     },

@@ -1,0 +1,89 @@
+import type { Clock } from "./clock.ts";
+import { TransportError } from "./message.ts";
+import type { Primary } from "./storage.ts";
+
+/** Sees to it that nobody awaits the answer of a primary that is gone: a machine that vanishes closes no connection. */
+export interface Lookout {
+  /**
+   * Awaits an answer.
+   *
+   * @param hostname The primary that is to answer.
+   * @param signal Aborts when whoever waits for the answer is gone.
+   * @param send Sends the request; its signal aborts with the other one, and when the primary is given up.
+   * @throws {TransportError} What sending throws, or `"timeout"` when the primary is given up.
+   */
+  await<T>(
+    hostname: string,
+    signal: AbortSignal,
+    send: (signal: AbortSignal) => Promise<T>,
+  ): Promise<T>;
+}
+
+/** A request whose answer is awaited. */
+interface Awaiting {
+  readonly hostname: string;
+  /** When that was the primary for the last time, as far as anybody looked. */
+  seenAt: number;
+  giveUp(): void;
+}
+
+/** How often the lookout asks who the primary is, in milliseconds. */
+const INTERVAL = 1000;
+
+/**
+ * Creates a lookout.
+ *
+ * @param primary Tells who the primary is.
+ * @param patience How long a primary that is none any more may still answer, in milliseconds.
+ * @param clock The time.
+ */
+export function createLookout(
+  primary: () => Promise<Primary>,
+  patience: number,
+  clock: Clock,
+): Lookout {
+  const awaiting = new Set<Awaiting>();
+  let timer: unknown;
+
+  async function look(): Promise<void> {
+    const at = await primary();
+    const now = clock.now();
+    for (const one of awaiting) {
+      if (at.at === "elsewhere" && at.hostname === one.hostname) one.seenAt = now;
+      else if (now - one.seenAt >= patience) one.giveUp();
+    }
+    timer = awaiting.size > 0 ? clock.setTimeout(() => void look(), INTERVAL) : undefined;
+  }
+
+  return {
+    await: async (hostname, signal, send) => {
+      const own = new AbortController();
+      const leave = (): void => own.abort();
+      let isGivenUp = false;
+      const one: Awaiting = {
+        hostname,
+        seenAt: clock.now(),
+        giveUp: () => {
+          isGivenUp = true;
+          own.abort();
+        },
+      };
+      // Where there is an answer it stays: the client may leave while the body is still coming.
+      if (signal.aborted) leave();
+      signal.addEventListener("abort", leave, { once: true });
+      awaiting.add(one);
+      timer ??= clock.setTimeout(() => void look(), INTERVAL);
+      try {
+        return await send(own.signal);
+      } catch (error) {
+        signal.removeEventListener("abort", leave);
+        if (!isGivenUp) throw error;
+        throw new TransportError("timeout", `${hostname} is no longer the primary`, {
+          cause: error,
+        });
+      } finally {
+        awaiting.delete(one);
+      }
+    },
+  };
+}

@@ -1,0 +1,112 @@
+import { type Claims, createClaimReader } from "./claims.ts";
+import { clientOf } from "./forward.ts";
+import { createJudge, type Database, type Verdict } from "./judge.ts";
+import type { IncomingRequest } from "./message.ts";
+import type { ResolvedOptions } from "./options.ts";
+import { createSeats } from "./seats.ts";
+import type { MaybePromise, Primary } from "./storage.ts";
+import { createWaiters, type WaitOutcome } from "./waiters.ts";
+
+/** What a proxy knows of its node: the databases here, where the primary is, and who waits. */
+export interface Node {
+  readonly databases: readonly Database[];
+  /** Returns where writes run; unknown when the storage throws. */
+  primary(): Promise<Primary>;
+  /** Returns where writes run, if need be after a wait until anybody knows. */
+  knownPrimary(request: IncomingRequest): Promise<Primary>;
+  /** Reads what a client has seen. */
+  claims(request: Pick<IncomingRequest, "headers">): Claims;
+  /** Tells how this node stands to what a client has seen. */
+  judge(claims: Claims): Promise<Verdict>;
+  /** Takes a place for a request that is to wait, and returns what gives it back; undefined: too many wait. */
+  takeSeat(request: IncomingRequest): (() => void) | undefined;
+  /** Waits until every database has what the claims ask for; `"full"`: too many wait. */
+  waitFor(claims: Claims, timeout: number, request: IncomingRequest): Promise<WaitOutcome | "full">;
+  /** Tells whether this node is so far behind that a wait would be in vain. */
+  isHopeless(): Promise<boolean>;
+  /** Asks a storage; what it throws is reported, and nothing is known. */
+  orReport<T>(ask: () => MaybePromise<T>): Promise<T | undefined>;
+  /** Sends everybody who waits away. */
+  close(): void;
+}
+
+/** How a node stands that cannot tell, or has waited in vain. */
+export const BEHIND: Pick<Verdict, "standing" | "isBehind"> = {
+  standing: "behind",
+  isBehind: true,
+};
+
+/** Creates what a proxy knows of its node. */
+export function createNode(settings: ResolvedOptions): Node {
+  const { storage, clock, onError, isTrusted, clientHeader, maxLag } = settings;
+  const all = [["", storage] as const, ...settings.databases];
+  const databases: Database[] = all.map(([name, one]) => ({
+    name,
+    storage: one,
+    waiters: createWaiters(one, clock, onError),
+  }));
+  const readClaims = createClaimReader(databases.map(({ name }) => name));
+  const judgeClaims = createJudge(databases, { ...settings, maxAge: settings.cookieExpiry });
+  const seats = createSeats(settings.maxWaiters, settings.maxWaitersPerClient);
+
+  async function primary(): Promise<Primary> {
+    return (await orReport(() => storage.primary())) ?? { at: "unknown" };
+  }
+
+  async function orReport<T>(ask: () => MaybePromise<T>): Promise<T | undefined> {
+    try {
+      return await ask();
+    } catch (error) {
+      onError(error);
+      return undefined;
+    }
+  }
+
+  const takeSeat = (request: IncomingRequest): (() => void) | undefined =>
+    seats.take(clientOf(request, isTrusted, clientHeader));
+
+  return {
+    databases,
+    primary,
+    takeSeat,
+    knownPrimary: async (request) => {
+      const at = await primary();
+      if (at.at !== "unknown" || settings.primaryRedirectTimeout <= 0) return at;
+      const leave = takeSeat(request);
+      if (leave === undefined) return at;
+      await databases[0]?.waiters.forPrimary(settings.primaryRedirectTimeout, request.signal);
+      leave();
+      return primary();
+    },
+    claims: ({ headers }) => readClaims(headers),
+    judge: async (claims) =>
+      (await orReport(() => judgeClaims(claims))) ?? {
+        ...BEHIND,
+        believed: claims,
+        forged: false,
+      },
+    waitFor: async ({ claims }, timeout, request) => {
+      const leave = takeSeat(request);
+      if (leave === undefined) return "full";
+      try {
+        const waits = databases.flatMap(({ waiters }, index) => {
+          const position = claims[index]?.position;
+          if (position === undefined) return [];
+          return [waiters.forPosition(position, timeout, request.signal)];
+        });
+        const outcomes = await Promise.all(waits);
+        return outcomes.find((outcome) => outcome !== "reached") ?? "reached";
+      } finally {
+        leave();
+      }
+    },
+    isHopeless: async () => {
+      const lag = await orReport(() => storage.lag?.());
+      return maxLag > 0 && lag !== undefined && lag > maxLag;
+    },
+    orReport,
+    close: () => {
+      for (const { waiters } of databases) waiters.close();
+    },
+  };
+}

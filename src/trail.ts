@@ -1,0 +1,91 @@
+import { type Claims, NO_CLAIMS } from "./claims.ts";
+import { allowTokenHeader } from "./cors.ts";
+import { filterLines, firstValue } from "./headers.ts";
+import type { IncomingRequest, ResponseMessage } from "./message.ts";
+import type { Decision, ResolvedOptions } from "./options.ts";
+
+/** What the policy has found out about one request. */
+export interface Trail {
+  readonly request: IncomingRequest;
+  readonly kind: Decision["kind"];
+  /** What its client has seen. */
+  readonly claims: Claims;
+  /** Whether this node has yet to apply some of the claims, whatever history the others are of. */
+  readonly isBehind: boolean;
+  /** How long the request has waited, in milliseconds; undefined: it has not. */
+  readonly waited: number | undefined;
+}
+
+/** Begins the trail of a request. */
+export function beginTrail(
+  request: IncomingRequest,
+  kind: Decision["kind"],
+  claims: Claims = NO_CLAIMS,
+): Trail {
+  return { request, kind, claims, isBehind: false, waited: undefined };
+}
+
+/** Tells what the proxy does with a request: the operator each decision, and the client on demand. */
+export interface Reporter {
+  /** Tells of a decision. */
+  note(trail: Trail, outcome: Decision["outcome"], reason: string): void;
+  /** Takes the app's word to the proxy off its response, and adds what its client is told. */
+  finish(trail: Trail, reason: string, response: ResponseMessage): ResponseMessage;
+  /** Tells of an answer of the proxy's own, and makes it ready. */
+  own(trail: Trail, reason: string, response: ResponseMessage): ResponseMessage;
+}
+
+/** Creates the reporter of a proxy. */
+export function createReporter({
+  onDecision,
+  serverTiming,
+}: Pick<ResolvedOptions, "onDecision" | "serverTiming">): Reporter {
+  function note(trail: Trail, outcome: Decision["outcome"], reason: string): void {
+    if (onDecision === undefined) return;
+    const { request, kind, claims, waited } = trail;
+    onDecision({
+      method: request.method,
+      target: request.target,
+      kind,
+      outcome,
+      reason,
+      token: claims.claims.find((claim) => claim !== undefined)?.position,
+      waited,
+    });
+  }
+
+  function finish(trail: Trail, reason: string, response: ResponseMessage): ResponseMessage {
+    const { request, waited } = trail;
+    const hasWord = appWord(response) !== undefined;
+    const isCors = firstValue(request.headers, "origin") !== undefined;
+    if (!hasWord && !isCors && !serverTiming) return response;
+    const headers = filterLines(response.headers, (name) => name !== APP_WORD);
+    if (isCors) allowTokenHeader(request.headers, headers);
+    if (serverTiming) headers.push("Server-Timing", timing(reason, waited));
+    return { ...response, headers, source: undefined };
+  }
+
+  return {
+    note,
+    finish,
+    own: (trail, reason, response) => {
+      note(trail, "answer", reason);
+      const finished = finish(trail, reason, response);
+      return trail.request.method === "HEAD" ? { ...finished, body: null } : finished;
+    },
+  };
+}
+
+/** The field in which the app speaks to the proxy: `wrote`, `unchanged` or `primary`. It never leaves. */
+const APP_WORD = "txid-app";
+
+/** Returns what the app has said to the proxy, if anything. */
+export function appWord(response: ResponseMessage): string | undefined {
+  return firstValue(response.headers, APP_WORD)?.toLowerCase();
+}
+
+/** Says what the proxy did, and for how long the request waited, in milliseconds (https://www.w3.org/TR/server-timing/). */
+function timing(reason: string, waited: number | undefined): string {
+  const duration = waited === undefined ? "" : `;dur=${Math.round(waited * 10) / 10}`;
+  return `txid;desc="${reason}"${duration}`;
+}
