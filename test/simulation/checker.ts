@@ -25,13 +25,21 @@
  * - **Nobody is blocked**: every request has an answer within a bound, the primary makes no read wait, no read waits
  *   once its node has what had been committed when it was sent, and none gives up before its time. When all is mended
  *   every answer is the app's; there a token of a lost past costs one wait at most and one trip, and only once.
+ * - **Forwards**: none goes round, and an answer that is to be held until its node has caught up is.
  * - **Caps**: nobody, forgers included, holds more waits at once than allowed.
  *
  * @module
  */
 import type { Violation } from "./facts.ts";
 import type { Exchange } from "./history.ts";
-import { checkAnswer, checkCaps, checkPrompt, checkTrips, checkWrite } from "./requests.ts";
+import {
+  checkAnswer,
+  checkCaps,
+  checkForwards,
+  checkPrompt,
+  checkTrips,
+  checkWrite,
+} from "./requests.ts";
 import { checkSession } from "./sessions.ts";
 import { describe, type History } from "./world.ts";
 
@@ -55,6 +63,7 @@ export function check(history: History): Violation[] {
       ...checkWrite(exchange),
       ...checkAnswer(exchange, history),
       ...checkTrips(exchange, history),
+      ...checkForwards(exchange, history),
       ...checkPrompt(exchange, session, history),
     ])
       violations.push({ rule, text: `${text}: ${describe(exchange)}`, exchange: exchange.id });

@@ -35,8 +35,12 @@ export interface Cluster {
   readonly reigns: readonly Reign[];
   /** Commits on a node; undefined: it is not the primary. */
   commit(node: number, database: number, exchange: number): Transaction | undefined;
+  /** Tells whether the link to a replica is cut. */
+  isCut(node: number): boolean;
   /** Cuts the link to a replica, or mends it. */
   cut(node: number, isCut: boolean): void;
+  /** Lets a replica take another node for the primary, or tells it who is. */
+  mislead(node: number, wrong: number | undefined): void;
   /** Lets another node take over that has everything. */
   handOver(to: number): void;
   /** Lets another node take over, whatever it has, after `gap` milliseconds without a primary. */
@@ -200,6 +204,7 @@ export function createCluster(
     replicas,
     reigns,
     primary: () => primary,
+    isCut: (node) => links[node]?.link.isCut === true,
     commit: (node, database, exchange) => {
       const replica = replicas[node];
       const reign = reigns.length - 1;
@@ -229,6 +234,15 @@ export function createCluster(
       if (isCut && random.chance(50)) know(replica, { at: "unknown" });
       if (!isCut && primary !== undefined)
         know(replica, { at: "elsewhere", hostname: nameOf(primary) });
+    },
+    mislead: (node, wrong) => {
+      const replica = replicas[node];
+      const named = wrong ?? primary;
+      if (replica === undefined || node === primary || named === node) return;
+      const known: Primary =
+        named === undefined ? { at: "unknown" } : { at: "elsewhere", hostname: nameOf(named) };
+      tell(() => `node ${node} takes ${named ?? "nobody"} for the primary`);
+      know(replica, known);
     },
     handOver: (to) => {
       const link = links[to]?.link;

@@ -43,6 +43,8 @@ export interface Trip {
   readonly node: number;
   readonly isOld: boolean;
   readonly at: number;
+  /** When the proxy began to send it on to another one. */
+  sentOn: number | undefined;
   end: number | undefined;
   /** What the proxy answered; undefined: its connection broke. */
   status: number | undefined;

@@ -23,7 +23,9 @@ export type Fault =
   /** Some nodes run LiteFS's own proxy. */
   | "old proxy"
   /** Nodes disagree on the time of day. */
-  | "clock skew";
+  | "clock skew"
+  /** A replica takes another one for the primary for a while. */
+  | "wrong primary";
 
 /** All faults, those first that explain most when they can be left out. */
 export const FAULTS: readonly Fault[] = [
@@ -31,6 +33,7 @@ export const FAULTS: readonly Fault[] = [
   "failover",
   "partition",
   "old proxy",
+  "wrong primary",
   "forger",
   "proxy crash",
   "app crash",
@@ -92,6 +95,14 @@ export interface Plan {
   readonly isOld: readonly boolean[];
   /** Whether the edge is Fly Proxy, which replays; another one shows the client the 409. */
   readonly isFly: boolean;
+  /** Whether nodes know each other's addresses. */
+  readonly hasUrls: boolean;
+  /** How what belongs to the primary gets there. */
+  readonly forward: "auto" | "replay" | "direct";
+  /** How long the answer to a write that was sent on is held until its node has caught up. */
+  readonly hold: number;
+  /** Whether who is cut off from the primary's transactions cannot send it requests either. */
+  readonly cutsRequests: boolean;
   /** The least and the greatest lag of the links. */
   readonly lag: readonly [number, number];
   /** How long the app takes at most for each part of a request. */
@@ -141,6 +152,7 @@ export function planWorld(seed: number, limits: Limits = {}): Plan {
   const least = random.pick([0, 1, 5, 40]);
   const hasForgers = faults.has("forger");
   const calm = random.chance(60);
+  const hasUrls = random.chance(60);
   return {
     seed,
     nodes: Math.min(nodes, limits.nodes ?? nodes),
@@ -152,7 +164,13 @@ export function planWorld(seed: number, limits: Limits = {}): Plan {
     incidents: random.between(1, 4),
     duration: Math.min(random.pick([600, 1200, 2400]), limits.duration ?? Infinity),
     isOld,
-    isFly: random.chance(85),
+    isFly: random.chance(60),
+    hasUrls,
+    forward: random.pick<Plan["forward"]>(
+      hasUrls ? ["auto", "auto", "direct", "replay"] : ["auto", "auto", "replay"],
+    ),
+    hold: random.chance(15) ? 100 : 0,
+    cutsRequests: random.chance(50),
     lag: [least, least + random.pick([0, 10, 60, 200])],
     appTime: random.pick([0, 2, 10, 30]),
     transit: random.pick([0, 1, 10, 40]),
@@ -174,6 +192,11 @@ export function planWorld(seed: number, limits: Limits = {}): Plan {
   };
 }
 
+/** Tells whether there is any way from a replica to the primary. */
+export function hasWay({ isFly, hasUrls, forward }: Plan): boolean {
+  return isFly ? forward !== "direct" || hasUrls : hasUrls && forward !== "replay";
+}
+
 /** In how many of 100 worlds a fault is possible. */
 const SHARES: Readonly<Record<Fault, number>> = {
   partition: 50,
@@ -187,6 +210,7 @@ const SHARES: Readonly<Record<Fault, number>> = {
   parallel: 60,
   "old proxy": 15,
   "clock skew": 30,
+  "wrong primary": 20,
 };
 
 /** The faults that a quiet world does without. */
@@ -198,6 +222,7 @@ const DISASTERS: readonly Fault[] = [
   "app crash",
   "storage error",
   "old proxy",
+  "wrong primary",
 ];
 
 function planClient(seed: number, index: number): ClientPlan {

@@ -2,7 +2,8 @@ import { isWrite } from "./clients.ts";
 import type { Heads, Moment } from "./cluster.ts";
 import { type Finding, isLastOld, isTroubled, losesAnything, wasPrimary } from "./facts.ts";
 import { type Exchange, ON_PRIMARY, type Run, type Trip } from "./history.ts";
-import type { Plan } from "./plan.ts";
+import { includes } from "./log.ts";
+import { hasWay, type Plan } from "./plan.ts";
 import type { History } from "./world.ts";
 
 /** The rule that a good token is not taken back. */
@@ -62,7 +63,7 @@ export function* checkAnswer(exchange: Exchange, history: History): Generator<Fi
       yield ["at most one extra trip", "the extra trip has waited"];
   }
   if (
-    (first?.end ?? Infinity) - (first?.at ?? 0) >
+    (first?.sentOn ?? first?.end ?? Infinity) - (first?.at ?? 0) >
     plan.waitTimeout + quick(plan) + 2 * plan.appTime + 1000
   )
     yield ["nobody is blocked", "the first trip has taken longer than the wait"];
@@ -73,13 +74,13 @@ const STATUSES: ReadonlySet<number> = new Set([200, 409, 412, 500, 502, 503, 504
 
 /** Tells whether even in calm a request may end without the app's answer. */
 function mayFail({ status, action }: Exchange, plan: Plan): boolean {
-  // Without an edge that replays, a replica sends nothing anywhere.
-  if (!plan.isFly && status === 409) return isPrimaryOnly(action);
-  // Nor can it tell a token that is ahead of it from a lost one.
-  if (!plan.isFly && status === 504) return true;
-  if (plan.foreignTokens === "error" && status === 412) return true;
   // Places to wait may be few, and many may come at once.
-  if (status === 503) return plan.maxWaiters < 64 || plan.maxWaitersPerClient < 64;
+  if (status === 503 && (plan.maxWaiters < MANY || plan.maxWaitersPerClient < MANY)) return true;
+  // Without a way to the primary a replica sends nothing anywhere, and says so.
+  if (!hasWay(plan) && (status === 409 || status === 503)) return isPrimaryOnly(action);
+  // Nor can it tell a token that is ahead of it from a lost one.
+  if (!hasWay(plan) && status === 504) return true;
+  if (plan.foreignTokens === "error" && status === 412) return true;
   // A replica may have used up its share of reads for the primary while its own wait is too short for the lag.
   return status === 504 && plan.primaryReadRate < 100;
 }
@@ -106,6 +107,32 @@ export function* checkTrips(exchange: Exchange, history: History): Generator<Fin
   }
 }
 
+/** How often a request is taken from one node to another at most: twice, and once more after an edge has failed. */
+const MAX_MOVES = 4;
+
+/** How requests get from node to node. */
+export function* checkForwards(exchange: Exchange, history: History): Generator<Finding> {
+  const { plan, cluster } = history;
+  if (plan.isOld.includes(true)) return;
+  const { trips, answer, status, left, action } = exchange;
+  const moves = trips.filter(({ node }, at) => at > 0 && node !== trips[at - 1]?.node).length;
+  if (moves > MAX_MOVES) yield ["no request goes round", `it moved ${moves} times`];
+  const [first, second] = trips;
+  const committed = answer?.committed;
+  // An answer is held where its node can tell that it has caught up, and where there is a place to wait.
+  const isHeld = plan.hold > 0 && first?.sentOn !== undefined && ON_PRIMARY.has(action);
+  const isFull = plan.maxWaitersPerClient < MANY || plan.maxWaiters < MANY;
+  if (!isHeld || isFull || left || status !== 200 || trips.length > 2) return;
+  if (committed === undefined || second === undefined || cluster.reigns.length > 1) return;
+  const end = first.end ?? Infinity;
+  if ([first, second].some(({ node }) => isTroubled(history, node, second.at, end))) return;
+  const held = end - (second.end ?? Infinity);
+  const heads = cluster.replicas[first.node]?.moments.findLast(({ at }) => at <= end)?.heads;
+  const own = heads?.[committed.database];
+  if (held < plan.hold && !(own !== undefined && includes(own, committed)))
+    yield ["an answer is held until its node has caught up", `it was held for ${held} ms`];
+}
+
 /** The primary makes no read wait, nor does a node that becomes it. */
 function* checkPrimary(
   exchange: Exchange,
@@ -114,7 +141,7 @@ function* checkPrimary(
   history: History,
 ): Generator<Finding> {
   const { plan, cluster } = history;
-  const until = run?.at ?? trip.end ?? Infinity;
+  const until = trip.sentOn ?? run?.at ?? trip.end ?? Infinity;
   if (until - trip.at <= quick(plan) || ON_PRIMARY.has(exchange.action) || exchange.left) return;
   if (isTroubled(history, trip.node, trip.at - plan.targetConnectTimeout, until)) return;
   if (plan.wakeLimit < MANY) return;
@@ -124,7 +151,7 @@ function* checkPrimary(
   });
   if (since === undefined || !wasPrimary(history, trip.node, since.at, until, "always")) return;
   const waited = until - Math.max(since.at, trip.at);
-  const isAware = since.at <= trip.at || plan.notifies;
+  const isAware = since.at < trip.at || plan.notifies;
   if (waited > quick(plan) + (isAware ? 0 : ROLE_INTERVAL))
     yield ["the primary never waits", `it has waited for ${waited} ms`];
 }
@@ -132,23 +159,25 @@ function* checkPrimary(
 /** How often a proxy looks at its role by itself while somebody waits, in milliseconds. */
 const ROLE_INTERVAL = 105;
 
-/** With so many places the gate stops nobody. */
+/** With so many places nobody is stopped. */
 const MANY = 64;
 
 /** As long as nothing is lost, a read gives up only after its whole wait. */
 function* checkPatience(exchange: Exchange, trip: Trip, history: History): Generator<Finding> {
   const { plan, cluster } = history;
   const { kind, action, left } = exchange;
-  if (kind === "forger" || left || trip.end === undefined || trip.end - trip.at >= plan.waitTimeout)
-    return;
+  const end = trip.sentOn ?? trip.end;
+  // Who was brought here has waited before.
+  if (trip !== exchange.trips[0]) return;
+  if (kind === "forger" || left || end === undefined || end - trip.at >= plan.waitTimeout) return;
   if (ON_PRIMARY.has(action) || action === "discover" || losesAnything(cluster.reigns)) return;
-  if (plan.isOld.includes(true) || isTroubled(history, trip.node, trip.at, trip.end)) return;
+  if (plan.isOld.includes(true) || isTroubled(history, trip.node, trip.at, end)) return;
   // A wait may be hopeless, or there may be no place for it; and what the storage says may change while it is asked.
   const isHopeless = plan.tellsLag && plan.maxLag > 0;
   const isFull = plan.maxWaitersPerClient < MANY || plan.maxWaiters < MANY;
   if (isHopeless || isFull || plan.storageDelay > 0) return;
   if (trip.status === 504 || trip.status === 409)
-    yield ["no read gives up early", `it has waited for ${trip.end - trip.at} ms`];
+    yield ["no read gives up early", `it has waited for ${end - trip.at} ms`];
 }
 
 /**
@@ -166,9 +195,10 @@ export function* checkPrompt(
   if (kind === "forger" || left || trip === undefined || isPrimaryOnly(action)) return;
   if (plan.isOld.includes(true) || plan.storageDelay > 0 || plan.wakeLimit < MANY) return;
   const isSecond = isCalm && session.some((other) => other !== exchange && other.isCalm);
-  const isHealed = isSecond && plan.isFly && plan.primaryReadRate >= 100;
+  const isHealed = isSecond && hasWay(plan) && plan.primaryReadRate >= 100;
   if (losesAnything(cluster.reigns) && !isHealed) return;
-  const until = runs.find(({ node }) => node === trip.node)?.at ?? trip.end ?? Infinity;
+  const until =
+    trip.sentOn ?? runs.find(({ node }) => node === trip.node)?.at ?? trip.end ?? Infinity;
   if (isTroubled(history, trip.node, trip.at - plan.targetConnectTimeout, until)) return;
   if (until - trip.at <= quick(plan) && trip.status !== 409) return;
   const wanted = Array.from({ length: plan.databases }, (_, database) =>
@@ -200,7 +230,7 @@ export function* checkCaps({ plan, exchanges, cluster, troubles }: History): Gen
     for (const { client, trips, runs } of exchanges) {
       for (const trip of trips) {
         const run = runs.find(({ node, at }) => node === trip.node && at >= trip.at);
-        const end = Math.min(run?.at ?? Infinity, trip.end ?? Infinity);
+        const end = Math.min(run?.at ?? Infinity, trip.sentOn ?? Infinity, trip.end ?? Infinity);
         const start = trip.at + quick(plan);
         if (trip.node !== index || end <= start) continue;
         changes.push({ at: start, client, step: 1 }, { at: end, client, step: -1 });

@@ -24,7 +24,7 @@ export interface Server {
   readonly isOld: boolean;
   /** Whether the proxy takes connections. */
   isUp(): boolean;
-  /** Hands a request to the proxy; undefined: the connection broke. */
+  /** Hands a request to the proxy; undefined: the connection broke. It is taken from another proxy or from the edge. */
   visit(visit: Visit): Promise<ResponseMessage | undefined>;
   /** Ends the proxy in the middle of everything, and starts a new one after `pause` milliseconds. */
   crashProxy(pause: number): void;
@@ -50,6 +50,8 @@ export interface Surroundings {
   readonly core: Core;
   readonly timeline: Timeline;
   readonly cluster: Cluster;
+  /** Finds a server by its name. */
+  find(name: string): Server | undefined;
   /** The requests that are under way, by their ids. */
   readonly visits: ReadonlyMap<number, Visit>;
   /** Makes the number of a run. */
@@ -61,6 +63,9 @@ export interface Surroundings {
 
 /** The names of the databases beside the first. */
 const NAMES: readonly string[] = ["", "second"];
+
+/** Where the apps are. */
+const APP = "http://app.test";
 
 /** What the broken storage throws. */
 class StorageError extends Error {}
@@ -81,8 +86,9 @@ export function createServer(replica: Replica, surroundings: Surroundings): Serv
   const started = random.below(100_000);
   /** What breaks when the app crashes. */
   const running = new Set<() => void>();
-  /** What breaks when the proxy crashes. */
+  /** What breaks when the proxy crashes: its clients' connections, and its own to other proxies. */
   const connections = new Set<() => void>();
+  const outgoing = new Set<() => void>();
   let proxy: Proxy | undefined;
   let life = 0;
   let isAppUp = true;
@@ -148,13 +154,16 @@ export function createServer(replica: Replica, surroundings: Surroundings): Serv
       (name, at) => [name, storage(at + 1)] as const,
     );
     proxy = core.createProxy({
-      target: "http://app.test",
+      target: APP,
       storage: storage(0),
       databases: Object.fromEntries(databases),
       alwaysForward: ["/visit"],
       stale: ["/stale"],
       reads: plan.reads,
       foreignTokens: plan.foreignTokens,
+      forward: plan.forward,
+      primaryUrl: plan.hasUrls ? (hostname) => `http://${hostname}` : undefined,
+      hold: plan.hold,
       waitTimeout: plan.waitTimeout,
       primaryRedirectTimeout: plan.primaryRedirectTimeout,
       targetConnectTimeout: plan.targetConnectTimeout,
@@ -165,7 +174,10 @@ export function createServer(replica: Replica, surroundings: Surroundings): Serv
       wakeLimit: plan.wakeLimit,
       clientHeader: plan.isFly ? "fly-client-ip" : undefined,
       clock: clockOf(own),
-      transport: (request) => (life === own ? runApp(request) : new Promise(() => {})),
+      transport: (request) => {
+        if (life !== own) return new Promise(() => {});
+        return request.origin === APP ? runApp(request) : sendOn(request);
+      },
       onError: (error) => {
         const isExpected = error instanceof StorageError || error instanceof core.TransportError;
         if (!isExpected && life === own) surroundings.unexpected(error);
@@ -175,6 +187,47 @@ export function createServer(replica: Replica, surroundings: Surroundings): Serv
           () => `  node ${index}: ${method} ${target} → ${outcome}: ${reason} (${token ?? "-"})`,
         ),
     });
+  }
+
+  /** Sends a request to another proxy. */
+  async function sendOn(request: UpstreamRequest): Promise<ResponseMessage> {
+    const id = Number(valueOf(request.headers, "x-exchange"));
+    const visit = surroundings.visits.get(id);
+    const trip = visit?.exchange.trips.findLast(
+      ({ node, end }) => node === index && end === undefined,
+    );
+    if (visit === undefined || trip === undefined)
+      throw new Error("A proxy has sent on what nobody has sent");
+    trip.sentOn ??= timeline.now();
+    const server = surroundings.find(request.origin.slice("http://".length));
+    await timeline.sleep(visit.random.time(0, plan.transit));
+    const isCut =
+      plan.cutsRequests && [index, server?.index ?? 0].some((node) => cluster.isCut(node));
+    if (isCut) throw new core.TransportError("unreachable", "The network is cut");
+    if (server?.isUp() !== true) throw new core.TransportError("refused", "The proxy is down");
+    const gone = new AbortController();
+    const leave = (): void => gone.abort();
+    request.signal.addEventListener("abort", leave, { once: true });
+    outgoing.add(leave);
+    const answered = server.visit({
+      ...visit,
+      headers: request.headers,
+      clientAddress: `10.0.0.${index + 1}`,
+      signal: gone.signal,
+    });
+    const left = new Promise<never>((_, reject) => {
+      gone.signal.addEventListener("abort", () =>
+        reject(new core.TransportError("aborted", "The client is gone")),
+      );
+    });
+    try {
+      const response = await Promise.race([answered, left]);
+      await timeline.sleep(visit.random.time(0, plan.transit));
+      if (response !== undefined) return response;
+    } finally {
+      outgoing.delete(leave);
+    }
+    throw new core.TransportError("reset", "The proxy has crashed");
   }
 
   /** Runs the app for a request. It does not notice when the client leaves. */
@@ -274,6 +327,7 @@ export function createServer(replica: Replica, surroundings: Surroundings): Serv
         node: index,
         isOld,
         at: timeline.now(),
+        sentOn: undefined,
         end: undefined,
         status: undefined,
       };
@@ -314,7 +368,7 @@ export function createServer(replica: Replica, surroundings: Surroundings): Serv
       tell(() => `the proxy of node ${index} crashes`);
       life++;
       proxy = undefined;
-      for (const crash of Array.from(connections)) crash();
+      for (const crash of [...connections, ...outgoing]) crash();
       timeline.after(pause, start);
     },
     crashApp: (pause) => {

@@ -9,6 +9,7 @@ import {
 } from "./facts.ts";
 import type { Exchange } from "./history.ts";
 import { includes, show, type Transaction } from "./log.ts";
+import { hasWay } from "./plan.ts";
 import { describe, type History } from "./world.ts";
 
 /** Something that a client has seen, and what counts of it. */
@@ -115,7 +116,7 @@ function weaknessOf(
       (moments[index + 1]?.at ?? Infinity) >= (trip?.at ?? 0);
     return isDuring && heads.some((head) => head !== undefined && survives(head, reign) !== head);
   });
-  const isAlone = !plan.isFly || plan.primaryReadRate < 100;
+  const isAlone = !hasWay(plan) || plan.primaryReadRate < 100;
   // Once misled, its tokens are those of the lost history.
   return isAlone && (isMisled || wasLost)
     ? "lost history where the primary cannot be asked"

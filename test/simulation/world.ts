@@ -1,5 +1,5 @@
 import { runClient } from "./clients.ts";
-import { type Cluster, createCluster } from "./cluster.ts";
+import { type Cluster, createCluster, nameOf } from "./cluster.ts";
 import type { Core } from "./core.ts";
 import { createEdge } from "./edge.ts";
 import type { Exchange, Run } from "./history.ts";
@@ -62,12 +62,13 @@ export async function runWorld(
   let turns = 0;
   let runCount = 0;
 
-  const servers = cluster.replicas.map((replica) =>
+  const servers: readonly Server[] = cluster.replicas.map((replica) =>
     createServer(replica, {
       plan,
       core,
       timeline,
       cluster,
+      find: (name) => servers.find(({ index }) => nameOf(index) === name),
       visits,
       nextRun: () => runCount++,
       unexpected: (error) => errors.push(error),
@@ -185,6 +186,11 @@ function planTroubles(
       case "restore":
         return (node, _, more) => {
           if (plan.hasHistories) cluster.restore(node % plan.databases, more);
+        };
+      case "wrong primary":
+        return (node, pause, more) => {
+          cluster.mislead(node, (node + more) % plan.nodes);
+          timeline.after(pause, () => cluster.mislead(node, undefined));
         };
       case "proxy crash":
         return (node, pause) => servers[node]?.crashProxy(pause);
