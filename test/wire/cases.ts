@@ -2,6 +2,7 @@ import { ambiguity } from "./ambiguity.ts";
 import { corpus } from "./corpus.ts";
 import { crowds } from "./crowds.ts";
 import { errors } from "./errors.ts";
+import { far } from "./far.ts";
 import type { Case } from "./kit.ts";
 import { random } from "./random.ts";
 import { repeats } from "./repeats.ts";
@@ -20,6 +21,7 @@ export const CASES: readonly Case[] = [
   ...streams,
   ...websockets,
   ...errors,
+  ...far,
   ...random,
   // Last, for a process that has had many connections keeps more memory.
   ...crowds,

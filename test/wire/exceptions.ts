@@ -1,3 +1,4 @@
+import { FROM_AFAR } from "./kit.ts";
 import type { PlaceName } from "./places.ts";
 
 /** What a runtime's own server cannot do, and nobody can mend from outside. Each is tested: the cases must fail there. */
@@ -291,6 +292,11 @@ export const EXCEPTIONS: readonly Exception[] = [
     ],
   },
   {
+    what: "A connection is kept after a request whose body has come later than its head",
+    where: { "Deno.serve": "the server closes it, and a replica opens another one" },
+    cases: ["sends on many writes on one connection, each once"],
+  },
+  {
     what: "A blank before a chunk's size is refused",
     where: { "Deno.serve": "the server skips it" },
     cases: ["takes for no whole request: chunks with a blank before the size"],
@@ -325,13 +331,14 @@ export const EXCEPTIONS: readonly Exception[] = [
   },
 ];
 
-/** Returns the exception that a case falls under in a place. */
+/** Returns the exception that a case falls under in a place; what does not pass there does not from a replica either. */
 export function exceptionOf(name: string, place: PlaceName): Exception | undefined {
+  const own = name.startsWith(FROM_AFAR) ? name.slice(FROM_AFAR.length) : name;
   return EXCEPTIONS.find(
     (one) =>
       one.where[place] !== undefined &&
       one.cases.some((pattern) =>
-        pattern.endsWith("*") ? name.startsWith(pattern.slice(0, -1)) : name === pattern,
+        pattern.endsWith("*") ? own.startsWith(pattern.slice(0, -1)) : own === pattern,
       ),
   );
 }

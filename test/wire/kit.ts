@@ -10,6 +10,7 @@ export type Topic =
   | "ambiguity"
   | "WebSockets"
   | "errors"
+  | "forwarding"
   | "random messages"
   | "corpus";
 
@@ -20,17 +21,25 @@ export interface Case {
   readonly name: string;
   /** `alone`: nothing else runs on the proxy meanwhile. */
   readonly alone?: boolean;
+  /** It waits for seconds and does nothing else: it runs beside the others. */
+  readonly idle?: boolean;
   run(stage: Stage): Promise<void>;
 }
 
+/** What leads to the app. */
+export interface Entrance {
+  /** The ids of the processes of the proxies in between. */
+  readonly pids: readonly number[];
+  /** Connects to the first proxy. */
+  dial(): Promise<Peer>;
+  /** Sends a request, answers it, and resolves with what each end saw of it. */
+  exchange(request: string, response: string): Promise<Exchange>;
+}
+
 /** What a case has in its hands: both ends of a started proxy. */
-export interface Stage {
+export interface Stage extends Entrance {
   /** The name by which the app tells the case's requests from those of other cases. */
   readonly host: string;
-  /** The id of the proxy's process. */
-  readonly pid: number;
-  /** Connects to the proxy. */
-  dial(): Promise<Peer>;
   /** Connects to a proxy that gives its target half a second for an answer's head. */
   dialImpatient(): Promise<Peer>;
   /** Resolves with the next connection on which that proxy asks its target for this case, its head read. */
@@ -39,14 +48,16 @@ export interface Stage {
   dialLonely(): Promise<Peer>;
   /** A proxy on a replica, whose target is the app too. */
   readonly replica: Replica;
+  /** A proxy on a replica that sends everything to the proxy, and whose own target does not listen. */
+  readonly far: Entrance;
+  /** A proxy on a replica whose primary is played by the case. */
+  readonly outpost: Outpost;
   /** Resolves once the proxy's log holds a pattern. */
   logged(pattern: RegExp): Promise<void>;
   /** Resolves with the next connection on which the proxy asks the app for this case, its head read. */
   asked(): Promise<Peer>;
   /** Every connection on which the proxy has asked the app for this case. */
   readonly asking: readonly Peer[];
-  /** Sends a request, answers it, and resolves with what each end saw of it. */
-  exchange(request: string, response: string): Promise<Exchange>;
 }
 
 /** A proxy on a replica of the node `primary-node`; paths below `/forwarded/` run there. */
@@ -55,6 +66,21 @@ export interface Replica {
   dial(): Promise<Peer>;
   /** Lets the node catch up with a position. */
   moveTo(position: string): void;
+}
+
+/**
+ * A proxy on a replica that sends what belongs to the primary to the case, with counts that are signed. An answer must
+ * end its connection, unless the case runs alone.
+ */
+export interface Outpost {
+  /** Connects to it. */
+  dial(): Promise<Peer>;
+  /** Resolves with the next connection on which it asks the primary for this case, its head read. */
+  asked(): Promise<Peer>;
+  /** Every connection on which it has done so. */
+  readonly asking: readonly Peer[];
+  /** Makes another address the primary's. */
+  follow(hostname: string): void;
 }
 
 /** What both ends saw. */
@@ -85,6 +111,9 @@ export interface Message {
 
 /** The date of every answer of the app, for a server adds one where there is none. */
 export const DATE = "Date: Mon, 01 Jan 2024 00:00:00 GMT";
+
+/** What begins the name of a case that is another case through a replica, too. */
+export const FROM_AFAR = "from a replica: ";
 
 /** A complete answer of the app. */
 export const OK = `HTTP/1.1 200 OK\r\n${DATE}\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok`;
@@ -207,6 +236,10 @@ export interface Ground {
   readonly port: number;
   readonly app: App;
   readonly replica: { readonly port: number; moveTo(position: string): void };
+  readonly far: { readonly pid: number; readonly port: number };
+  readonly outpost: { readonly port: number; follow(hostname: string): void };
+  /** What the outpost takes for the primary's proxy. */
+  readonly primary: App;
   readonly impatientPort: number;
   readonly impatientApp: App;
   readonly lonelyPort: number;
@@ -218,29 +251,18 @@ export interface Ground {
 export async function play(one: Case, ground: Ground, host: string): Promise<void> {
   const front = ground.app.enter(one.alone === true ? "*" : host);
   const back = ground.impatientApp.enter(host);
+  const primary = ground.primary.enter(host);
   const dialled: Peer[] = [];
   const dial = async (port: number): Promise<Peer> => {
     const peer = await dialPort(port);
     dialled.push(peer);
     return peer;
   };
-  const stage: Stage = {
-    host,
-    pid: ground.pid,
-    asking: front.asking,
-    asked: front.asked,
-    dial: () => dial(ground.port),
-    dialImpatient: () => dial(ground.impatientPort),
-    askedImpatiently: back.asked,
-    replica: { dial: () => dial(ground.replica.port), moveTo: ground.replica.moveTo },
-    dialLonely: () => dial(ground.lonelyPort),
-    logged: (pattern) =>
-      eventually(
-        () => pattern.test(ground.log()),
-        () => `for ${String(pattern)} in ${ground.log()}`,
-      ),
+  const entrance = (port: number, pids: readonly number[]): Entrance => ({
+    pids,
+    dial: () => dial(port),
     exchange: async (request, response) => {
-      const client = await dial(ground.port);
+      const client = await dial(port);
       client.send(request);
       const app = await front.asked();
       await app.until(isWhole);
@@ -248,6 +270,28 @@ export async function play(one: Case, ground: Ground, host: string): Promise<voi
       app.socket.end();
       return { request: parse(app.text()), response: parse(await client.over()) };
     },
+  });
+  const stage: Stage = {
+    ...entrance(ground.port, [ground.pid]),
+    host,
+    asking: front.asking,
+    asked: front.asked,
+    dialImpatient: () => dial(ground.impatientPort),
+    askedImpatiently: back.asked,
+    replica: { dial: () => dial(ground.replica.port), moveTo: ground.replica.moveTo },
+    far: entrance(ground.far.port, [ground.far.pid, ground.pid]),
+    outpost: {
+      dial: () => dial(ground.outpost.port),
+      asked: primary.asked,
+      asking: primary.asking,
+      follow: ground.outpost.follow,
+    },
+    dialLonely: () => dial(ground.lonelyPort),
+    logged: (pattern) =>
+      eventually(
+        () => pattern.test(ground.log()),
+        () => `for ${String(pattern)} in ${ground.log()}`,
+      ),
   };
   try {
     await one.run(stage);
@@ -255,5 +299,6 @@ export async function play(one: Case, ground: Ground, host: string): Promise<voi
     for (const peer of dialled) peer.socket.destroy();
     front.close();
     back.close();
+    primary.close();
   }
 }

@@ -71,7 +71,7 @@ export interface Running {
   ended(): string | undefined;
 }
 
-/** Starts the drop-in as a user does, on the primary, and resolves once it listens. */
+/** Starts the drop-in as a user does, and resolves once it listens. */
 export async function startDropIn(
   place: Place,
   dir: string,
@@ -129,15 +129,32 @@ async function nobody(): Promise<string> {
 }
 
 /** How the drop-in on the replica differs. */
-const ON_REPLICA = ["--always-forward", "/forwarded/*", "--wait-timeout", "1s"];
+const ON_REPLICA = [
+  "--forward",
+  "replay",
+  "--always-forward",
+  "/forwarded/*",
+  "--wait-timeout",
+  "1s",
+];
+
+/** How the one does that sends everything on itself. */
+const FAR = ["--always-forward", "*", "--wait-timeout", "500ms"];
+
+/** How the one does whose primary is played. */
+const OUTPOST = ["--forward", "direct", "--signing-keys", "k1:0123456789abcdef"];
 
 /** Makes what LiteFS shows of a node: of a replica, if it is told of a primary. */
 function makeNode(primary?: string): string {
   const dir = mkdtempSync(join(tmpdir(), "wire-"));
   writePosition(dir, "000000000000000a");
   writeFileSync(join(dir, ".lag"), "+000000000\n");
-  if (primary !== undefined) writeFileSync(join(dir, ".primary"), `${primary}\n`);
+  if (primary !== undefined) writePrimary(dir, primary);
   return dir;
+}
+
+function writePrimary(dir: string, hostname: string): void {
+  writeFileSync(join(dir, ".primary"), `${hostname}\n`);
 }
 
 function writePosition(dir: string, position: string): void {
@@ -156,23 +173,42 @@ export async function runPlace(
   const dir = makeNode();
   const app = await startApp();
   const impatientApp = await startApp();
+  const primary = await startApp();
   const limits = ["--idle-timeout", "2s", "--read-header-timeout", "2s"];
   const target = `127.0.0.1:${app.origin.port}`;
   const impatientTarget = `127.0.0.1:${impatientApp.origin.port}`;
+  const noTarget = ["--target", await nobody()];
   const noPatience = ["--target-timeout", "500ms", "--target-connect-timeout", "0s"];
   const replicaDir = makeNode("primary-node");
-  const running = await Promise.all([
-    startDropIn(place, dir, [...limits, "--target", target, "--passthrough", "/open/*"]),
-    startDropIn(place, dir, [...limits, "--target", impatientTarget, ...noPatience]),
-    startDropIn(place, dir, [...limits, "--target", await nobody(), ...noPatience]),
-    startDropIn(place, replicaDir, ["--target", target, ...ON_REPLICA]),
+  const farDir = makeNode("127.0.0.1");
+  const outpostDir = makeNode("127.0.0.1");
+  const primaryAt = (port: number): string[] => ["--primary-url", `http://{hostname}:${port}`];
+  const starting = startDropIn(place, dir, [
+    ...limits,
+    "--target",
+    target,
+    "--passthrough",
+    "/open/*",
   ]);
-  const [front, back, lonely, replica] = running;
+  const running = await Promise.all([
+    starting,
+    startDropIn(place, dir, [...limits, "--target", impatientTarget, ...noPatience]),
+    startDropIn(place, dir, [...limits, ...noTarget, ...noPatience]),
+    startDropIn(place, replicaDir, ["--target", target, ...ON_REPLICA]),
+    startDropIn(place, outpostDir, [...noTarget, ...primaryAt(primary.origin.port), ...OUTPOST]),
+    starting.then(({ port }) =>
+      startDropIn(place, farDir, [...limits, ...noTarget, ...primaryAt(port), ...FAR]),
+    ),
+  ]);
+  const [front, back, lonely, replica, outpost, far] = running;
   const ground: Ground = {
     pid: front.pid,
     port: front.port,
     app,
     replica: { port: replica.port, moveTo: (position) => writePosition(replicaDir, position) },
+    far,
+    outpost: { port: outpost.port, follow: (hostname) => writePrimary(outpostDir, hostname) },
+    primary,
     impatientPort: back.port,
     impatientApp,
     lonelyPort: lonely.port,
@@ -191,16 +227,19 @@ export async function runPlace(
   };
   try {
     for (const one of cases.filter((each) => each.alone === true)) await run(one);
-    const queue = cases.filter((each) => each.alone !== true);
+    const others = cases.filter((each) => each.alone !== true);
+    const queue = others.filter((each) => each.idle !== true);
     const worker = async (): Promise<void> => {
       for (let one = queue.shift(); one !== undefined; one = queue.shift()) await run(one);
     };
-    await Promise.all(Array.from({ length: AT_ONCE }, worker));
+    await Promise.all([
+      ...others.filter((each) => each.idle === true).map(run),
+      ...Array.from({ length: AT_ONCE }, worker),
+    ]);
   } finally {
     await Promise.all(running.map((each) => each.stop()));
-    await app.origin.close();
-    await impatientApp.origin.close();
-    for (const one of [dir, replicaDir]) rmSync(one, { recursive: true });
+    for (const one of [app, impatientApp, primary]) await one.origin.close();
+    for (const one of [dir, replicaDir, farDir, outpostDir]) rmSync(one, { recursive: true });
   }
   return outcomes;
 }
