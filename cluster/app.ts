@@ -32,8 +32,9 @@ export const notesSchema: readonly Statement[] = [
 ];
 
 /**
- * Creates the app that runs on every node: notes under `/kv/:key`, a greeting under `/`, and the node's positions as
- * server-sent events under `/live`. Every answer says which node gave it, in `X-Node` and `X-Runtime`.
+ * Creates the app that runs on every node: notes under `/kv/:key`, which `PUT` replaces and `POST` adds a word to, a
+ * greeting under `/`, and the node's positions as server-sent events under `/live`. Every answer says which node gave it,
+ * in `X-Node` and `X-Runtime`. A write on a node that is not the primary is answered with 503: it may be tried again.
  */
 export function createNotes(context: AppContext): App {
   const app = new Hono();
@@ -42,7 +43,10 @@ export function createNotes(context: AppContext): App {
     c.header("X-Node", context.node);
     c.header("X-Runtime", context.runtime);
   });
-  app.onError((error, c) => c.text(`${error.message}\n`, 500));
+  app.onError((error, c) => {
+    const isReadOnly = "code" in error && String(error.code).startsWith("SQLITE_READONLY");
+    return c.text(`${error.message}\n`, isReadOnly ? 503 : 500);
+  });
   app.get("/", (c) =>
     c.text(`Node ${context.node} on ${context.runtime} at ${context.position().txid}\n`),
   );
@@ -52,8 +56,8 @@ export function createNotes(context: AppContext): App {
     return row === undefined ? c.text("No such note\n", 404) : c.text(String(row["value"]));
   });
   app.on(["PUT", "POST"], "/kv/:key", async (c) => {
-    const sql =
-      "INSERT INTO notes VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value";
+    const value = c.req.method === "PUT" ? "excluded.value" : "value || ' ' || excluded.value";
+    const sql = `INSERT INTO notes VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = ${value}`;
     await context.write([{ sql, args: [c.req.param("key"), await c.req.text()] }]);
     return c.text("Written\n");
   });

@@ -12,6 +12,7 @@ import { createNodeWire } from "./wire.ts";
 const { values } = parseArgs({
   options: {
     name: { type: "string", default: "" },
+    hostname: { type: "string", default: "" },
     root: { type: "string", default: "" },
     port: { type: "string", default: "0" },
     "api-port": { type: "string", default: "0" },
@@ -34,6 +35,7 @@ const wire = createNodeWire(process.stdin, process.stdout);
 const runtime = runtimeName();
 const node = await createNode({
   name: values.name,
+  hostname: values.hostname,
   root: values.root,
   port: Number(values.port),
   apiPort: Number(values["api-port"]),

@@ -8,7 +8,7 @@ import type { App, AppContext } from "./app.ts";
 import { createControl } from "./control.ts";
 import type { Statement } from "./database.ts";
 import { createEdge } from "./edge.ts";
-import type { Edge, EdgeOptions } from "./edge.ts";
+import type { Edge, EdgeNode, EdgeOptions } from "./edge.ts";
 import { freePort } from "./listen.ts";
 import type { Listener } from "./listen.ts";
 import { createNetwork } from "./network.ts";
@@ -36,10 +36,13 @@ export interface ClusterOptions {
   readonly app?: ((context: AppContext) => App) | undefined;
   /** What the app needs in an empty database. @default what the notes app needs */
   readonly schema?: readonly Statement[] | undefined;
-  /** Starts the proxy in front of a node; left out, the edge sends to the app. */
-  readonly front?: ((node: ClusterNode) => Promise<Front>) | undefined;
-  /** Settings of the edge. */
-  readonly edge?: Omit<EdgeOptions, "nodes"> | undefined;
+  /**
+   * Starts the proxy in front of a node, at a port of 127.0.0.1 that the other nodes know: the two are the node's
+   * hostname. Left out: requests go to the app, and the node is called by its name.
+   */
+  readonly front?: ((node: ClusterNode, port: number) => Promise<Front>) | undefined;
+  /** Settings of the edge; false: there is none, and clients speak to the nodes. */
+  readonly edge?: Omit<EdgeOptions, "nodes"> | false | undefined;
   /** What `X-Runtime` says. @default "" */
   readonly runtime?: string | undefined;
   /** The time. @default the runtime's */
@@ -50,14 +53,18 @@ export interface ClusterOptions {
 
 /** A cluster in this process. */
 export interface Cluster {
-  /** The origin of the edge. */
+  /** The origin of the edge; without one, of the first node. */
   readonly url: string;
   /** The origin of the control API. */
   readonly controlUrl: string;
-  /** The edge. */
-  readonly edge: Edge;
+  /** The edge; undefined: there is none. */
+  readonly edge: Edge | undefined;
   /** The network between the nodes. */
   readonly network: Network;
+  /** Returns where clients go now: the origin of the edge, or those of all nodes that are up. */
+  urls(): readonly string[];
+  /** Returns the names of the nodes that are up. */
+  names(): readonly string[];
   /**
    * Returns a running node.
    *
@@ -77,6 +84,7 @@ interface Place {
   readonly root: string;
   readonly port: number;
   readonly apiPort: number;
+  readonly frontPort: number;
 }
 
 /**
@@ -97,6 +105,7 @@ export async function createCluster(options: ClusterOptions = {}): Promise<Clust
   async function start(place: Place): Promise<void> {
     const node = await createNode({
       ...place,
+      hostname: options.front === undefined ? place.name : `127.0.0.1:${place.frontPort}`,
       app: options.app ?? createNotes,
       schema: options.schema ?? notesSchema,
       committed: (transaction) => network.committed(place.name, transaction),
@@ -111,7 +120,7 @@ export async function createCluster(options: ClusterOptions = {}): Promise<Clust
     places.set(place.name, place);
     try {
       await network.add(node);
-      up.set(place.name, { node, front: await options.front?.(node) });
+      up.set(place.name, { node, front: await options.front?.(node, place.frontPort) });
     } catch (error) {
       await node.close();
       throw error;
@@ -142,6 +151,12 @@ export async function createCluster(options: ClusterOptions = {}): Promise<Clust
     await start(place);
   }
 
+  function nodes(): EdgeNode[] {
+    return [...up].map(([name, { node, front }]) => {
+      return { name, hostname: node.hostname, url: (front ?? node).url };
+    });
+  }
+
   let edge: Edge | undefined;
   let control: Listener | undefined;
 
@@ -160,28 +175,27 @@ export async function createCluster(options: ClusterOptions = {}): Promise<Clust
     for (const name of names) {
       const directory = join(root, name);
       mkdirSync(directory);
-      const [port, apiPort] = [await freePort(), await freePort()];
-      await start({ name, root: directory, port, apiPort });
+      const [port, apiPort, frontPort] = [await freePort(), await freePort(), await freePort()];
+      await start({ name, root: directory, port, apiPort, frontPort });
     }
     // Every node begins with the app's tables, however long later transactions take.
     await network.settled();
     network.setLag(options.lag ?? 0);
-    edge = await createEdge({
-      clock,
-      ...options.edge,
-      nodes: () => [...up].map(([name, { node, front }]) => ({ name, url: (front ?? node).url })),
-    });
+    if (options.edge !== false) edge = await createEdge({ clock, ...options.edge, nodes });
     control = await createControl({ network, crash, restart });
   } catch (error) {
     await close();
     throw error;
   }
 
+  const urls = (): string[] => (edge === undefined ? nodes().map(({ url }) => url) : [edge.url]);
   return {
-    url: edge.url,
+    url: urls()[0] ?? "",
     controlUrl: control.url,
     edge,
     network,
+    urls,
+    names: () => [...up.keys()],
     node: (name) => running(name).node,
     crash,
     restart,

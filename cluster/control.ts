@@ -12,12 +12,14 @@ export interface Controlled {
   crash(name: string): Promise<void>;
   /** Starts a node again after a crash. */
   restart(name: string): Promise<void>;
+  /** Hands the primary over and kills it, each so many times, while clients write, and tells what came of it. */
+  upheaval?(moves: number, crashes: number): Promise<string>;
 }
 
 /**
  * Starts the control API of a cluster. `GET /` tells the state; `PUT` changes it: `/lag/MS`, `/lag/MS/NODE`,
- * `/partition/NODE`, `/heal`, `/failover/NODE`, `/failover/NODE/lose`, `/crash/NODE`, `/restart/NODE`, `/snapshot` and
- * `/restore`.
+ * `/partition/NODE`, `/heal`, `/failover/NODE`, `/failover/NODE/lose`, `/crash/NODE`, `/restart/NODE`, `/snapshot`,
+ * `/restore` and, where there are clients, `/upheaval/MOVES/CRASHES`.
  */
 export async function createControl(cluster: Controlled, port = 0): Promise<Listener> {
   const { network } = cluster;
@@ -53,6 +55,11 @@ export async function createControl(cluster: Controlled, port = 0): Promise<List
         }
         await network.restore(saved);
         return `The database is back at ${saved.txid}`;
+      case "upheaval":
+        if (cluster.upheaval === undefined || !isCount(first) || !isCount(second)) {
+          throw new RangeError("Cannot cause an upheaval: it is /upheaval/MOVES/CRASHES");
+        }
+        return (await cluster.upheaval(Number(first), Number(second))).trimEnd();
       default:
         throw new RangeError(`Cannot ${command}: there is no such command`);
     }
@@ -81,4 +88,8 @@ export async function createControl(cluster: Controlled, port = 0): Promise<List
     );
   };
   return listen(handler, port);
+}
+
+function isCount(text: string | undefined): boolean {
+  return text !== undefined && /^\d$/.test(text);
 }

@@ -11,6 +11,8 @@ import type { Replay } from "./replay.ts";
 export interface EdgeNode {
   /** The node's name: what `instance=` in `fly-replay` means. */
   readonly name: string;
+  /** What the other nodes call it, which `instance=` may say too. @default the name */
+  readonly hostname?: string | undefined;
   /** The origin that gets the requests. */
   readonly url: string;
 }
@@ -243,12 +245,12 @@ export async function createEdge(options: EdgeOptions): Promise<Edge> {
   ): { node: EdgeNode; isOther: boolean } | undefined {
     const nodes = options.nodes().filter((node) => !(replay.elsewhere && node.name === from.name));
     if (replay.instance !== undefined) {
-      const node = nodes.find((one) => one.name === replay.instance);
+      const node = nodes.find((one) => isCalled(one, replay.instance));
       return node && { node, isOther: false };
     }
     const isHere = (code: string): boolean => code === region || code === "any";
     const reachable = replay.regions.length === 0 || replay.regions.some(isHere) ? nodes : [];
-    const preferred = reachable.find((node) => node.name === replay.preferInstance);
+    const preferred = reachable.find((one) => isCalled(one, replay.preferInstance));
     const node = preferred ?? random(reachable);
     return (
       node && { node, isOther: replay.preferInstance !== undefined && preferred === undefined }
@@ -294,6 +296,10 @@ export async function createEdge(options: EdgeOptions): Promise<Edge> {
       agent.destroy();
     },
   };
+}
+
+function isCalled(node: EdgeNode, name: string | undefined): boolean {
+  return name !== undefined && (node.name === name || node.hostname === name);
 }
 
 function withUnavailable(attempt: Attempt, replay: Replay): Attempt {

@@ -17,6 +17,14 @@ export interface NetworkOptions {
   readonly onError?: ((error: unknown, node: string) => void) | undefined;
 }
 
+/** A transaction that a change of the primary has thrown away. */
+interface Lost {
+  /** What nobody has any more. */
+  readonly transaction: Transaction;
+  /** When it was lost, in milliseconds since the Unix epoch. */
+  readonly at: number;
+}
+
 /** What is known of a node. */
 interface NodeStatus {
   /** The node's name. */
@@ -75,6 +83,8 @@ export interface Network {
   restore(snapshot: Snapshot): Promise<void>;
   /** Returns the primary's name; undefined before the first node came. */
   primary(): string | undefined;
+  /** Returns every transaction that was committed and is lost: a failover did not wait for it, or a restore took it. */
+  lost(): readonly Lost[];
   /** Returns what is known of each node. */
   status(): Promise<NodeStatus[]>;
   /** Resolves once every replica that reaches the primary has everything that was committed. */
@@ -107,6 +117,7 @@ export function createNetwork(options: NetworkOptions = {}): Network {
   let primaryName: string | undefined;
   let base: Point = origin;
   let log: Transaction[] = [];
+  const lost: Lost[] = [];
   let queue: Promise<unknown> = Promise.resolve();
   let waiting: (() => void)[] = [];
 
@@ -154,12 +165,14 @@ export function createNetwork(options: NetworkOptions = {}): Network {
   // Forgets what comes after `point`.
   function align(point: Point): void {
     const found = locate(point);
+    const kept = found === undefined ? 0 : found - ordinal(base);
+    lost.push(...log.slice(kept).map((transaction) => ({ transaction, at: clock.now() })));
     if (found === undefined) {
       log = [];
       base = { txid: point.txid, checksum: point.checksum };
       return;
     }
-    log.length = found - ordinal(base);
+    log.length = kept;
   }
 
   function trim(): void {
@@ -246,7 +259,7 @@ export function createNetwork(options: NetworkOptions = {}): Network {
       await member.follow(undefined);
       return;
     }
-    const point = await member.follow(source.name);
+    const point = await member.follow(source.member.hostname);
     const start = locate(point) ?? (await copy(source.member, member));
     seat.pump = startPump(seat, member, start);
   }
@@ -373,6 +386,7 @@ export function createNetwork(options: NetworkOptions = {}): Network {
         await promote(seat, member);
       }),
     primary: () => primaryName,
+    lost: () => lost,
     status: () =>
       Promise.all(
         [...seats.values()].map(async (seat) => ({

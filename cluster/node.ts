@@ -32,14 +32,16 @@ import { listen } from "./listen.ts";
 
 /** What the network asks of a node; it may run in this process or in another one. */
 export interface Member {
-  /** The node's name, as `.primary` and `fly-replay` give it. */
+  /** The node's name. */
   readonly name: string;
+  /** What the other nodes call it, in `.primary` and `fly-replay`, once it is the primary. */
+  readonly hostname: string;
   /** Makes the node the primary and returns its position. */
   lead(): Promise<Point>;
   /**
    * Makes the node a replica and returns its position; a write that has begun ends first.
    *
-   * @param hostname The primary; undefined while the node reaches none.
+   * @param hostname What the primary is called; undefined while the node reaches none.
    */
   follow(hostname: string | undefined): Promise<Point>;
   /** Returns the node's position. */
@@ -62,6 +64,8 @@ export interface Member {
 export interface NodeOptions {
   /** The node's name. */
   readonly name: string;
+  /** What the other nodes call it: LiteFS's `lease.hostname`. @default the name */
+  readonly hostname?: string | undefined;
   /** A directory of the node's own; `litefs` in it stands in for the mount. */
   readonly root: string;
   /** Makes the app. */
@@ -113,7 +117,7 @@ const lagInterval = 250;
  * @throws {Error} When a port or the directory cannot be had.
  */
 export async function createNode(options: NodeOptions): Promise<ClusterNode> {
-  const { name, root, clock = wallClock } = options;
+  const { name, hostname = name, root, clock = wallClock } = options;
   const databaseName = options.database ?? "app.db";
   const directory = join(root, "litefs");
   mkdirSync(directory, { recursive: true });
@@ -195,11 +199,10 @@ export async function createNode(options: NodeOptions): Promise<ClusterNode> {
 
   function changeRole(next: Role): void {
     role = next;
-    const { hostname } = role;
-    if (hostname === undefined) {
+    if (role.hostname === undefined) {
       rmSync(join(directory, ".primary"), { force: true });
     } else {
-      replaceFile(".primary", `${hostname}\n`);
+      replaceFile(".primary", `${role.hostname}\n`);
     }
     writeLag();
     emit(primaryChangeEvent(role));
@@ -268,14 +271,13 @@ export async function createNode(options: NodeOptions): Promise<ClusterNode> {
       return;
     }
     if (path === "/info") {
-      const hostname = role.isPrimary ? name : (role.hostname ?? "");
       const { isPrimary } = role;
       const info = {
         clusterID: clusterId,
         isPrimary,
         candidate: true,
         path: join(root, "data"),
-        hostname,
+        hostname: isPrimary ? hostname : (role.hostname ?? ""),
       };
       response.writeHead(200, { "Content-Type": plainText }).end(infoText(info));
       return;
@@ -299,6 +301,7 @@ export async function createNode(options: NodeOptions): Promise<ClusterNode> {
 
   return {
     name,
+    hostname,
     directory,
     url: app.url,
     port: app.port,
@@ -312,12 +315,12 @@ export async function createNode(options: NodeOptions): Promise<ClusterNode> {
         }
         return database.position();
       }),
-    follow: (hostname) =>
+    follow: (primary) =>
       exclusive(async () => {
         if (role.isPrimary) {
           heard = undefined;
         }
-        changeRole(hostname === undefined ? { isPrimary: false } : { isPrimary: false, hostname });
+        changeRole({ isPrimary: false, ...(primary === undefined ? {} : { hostname: primary }) });
         return database.position();
       }),
     position: () => exclusive(async () => database.position()),

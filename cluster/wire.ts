@@ -111,17 +111,18 @@ const callTimeout = 10_000;
 /**
  * Makes the network's end of a wire.
  *
- * @param name The node's name.
+ * @param who The node.
  * @param input Where answers come from.
  * @param output Where requests go.
  * @param events Takes what the node tells by itself.
  */
 export function createMemberWire(
-  name: string,
+  who: Pick<Member, "name" | "hostname">,
   input: Readable,
   output: Writable,
   events: WireEvents,
 ): MemberWire {
+  const { name, hostname } = who;
   const waiting = new Map<number, PromiseWithResolvers>();
   const up = withResolvers();
   let last = 0;
@@ -189,8 +190,9 @@ export function createMemberWire(
   return {
     member: {
       name,
+      hostname,
       lead: () => call("lead"),
-      follow: (hostname) => call("follow", hostname),
+      follow: (primary) => call("follow", primary),
       position: () => call("position"),
       apply: (transactions) => call("apply", transactions),
       install: (snapshot) => call("install", snapshot),

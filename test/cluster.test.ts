@@ -1,24 +1,21 @@
 import assert from "node:assert/strict";
-import { getRequestListener } from "@hono/node-server";
-import { spawn, spawnSync } from "node:child_process";
 import { closeSync, existsSync, openSync, readFileSync, readSync } from "node:fs";
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from "node:http";
 import { dirname, join } from "node:path";
 import { afterEach, beforeEach, describe, it } from "node:test";
-import { fileURLToPath } from "node:url";
-import { litefs } from "../adapters/litefs.ts";
 import { createCluster } from "../cluster/cluster.ts";
-import type { Cluster, ClusterOptions, Front } from "../cluster/cluster.ts";
+import type { Cluster, ClusterOptions } from "../cluster/cluster.ts";
 import { createEdge } from "../cluster/edge.ts";
-import type { Edge, EdgeOptions } from "../cluster/edge.ts";
+import type { Edge, EdgeNode, EdgeOptions } from "../cluster/edge.ts";
 import { lagText, timeText } from "../cluster/format.ts";
 import { listen } from "../cluster/listen.ts";
 import type { Listener } from "../cluster/listen.ts";
 import type { ClusterNode } from "../cluster/node.ts";
 import { parseReplay, parseReplayBody } from "../cluster/replay.ts";
 import type { Clock } from "../src/clock.ts";
-import { createProxy } from "../src/index.ts";
+import { openProxy } from "./front.ts";
 import { checkSessions } from "./session.ts";
+import { until } from "./until.ts";
 
 interface ManualClock extends Clock {
   /** Moves the time on and calls what is due. */
@@ -51,14 +48,6 @@ function manualClock(start: number): ManualClock {
       }
     },
   };
-}
-
-async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
-  const end = Date.now() + 20_000;
-  while (!(await holds())) {
-    assert.ok(Date.now() < end, `waited in vain: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 2));
-  }
 }
 
 function content(node: ClusterNode, file: string): string {
@@ -253,7 +242,7 @@ describe("createCluster()", () => {
       await open();
       const n2 = cluster.node("n2");
       const response = await put(n2.url, "a", "1");
-      assert.equal(response.status, 500);
+      assert.equal(response.status, 503);
       assert.match(await response.text(), /attempt to write a readonly database/);
       assert.equal(await get(n2.url, "a"), "404");
       assert.equal(txid(n2), first);
@@ -315,9 +304,10 @@ describe("createCluster()", () => {
       await put(n1.url, "a", "1");
       await cluster.network.failover("n2");
       assert.equal(await get(n2.url, "a"), "1");
+      assert.deepEqual(cluster.network.lost(), []);
       assert.equal(content(n1, ".primary"), "n2\n");
       assert.equal(has(n2, ".primary"), false);
-      assert.equal((await put(n1.url, "a", "2")).status, 500);
+      assert.equal((await put(n1.url, "a", "2")).status, 503);
       assert.equal((await put(n2.url, "a", "2")).status, 200);
       assert.equal(txid(n2), third);
       cluster.network.setLag(0);
@@ -334,6 +324,8 @@ describe("createCluster()", () => {
       assert.equal(await get(n2.url, "a"), "404");
       assert.equal(await get(n1.url, "a"), "404");
       assert.equal(txid(n1), first);
+      const gone = cluster.network.lost().map(({ transaction }) => transaction.statements[0]?.args);
+      assert.deepEqual(gone, [["a", "lost"]]);
       await put(n2.url, "a", "kept");
       cluster.network.setLag(0);
       await cluster.network.settled();
@@ -350,7 +342,7 @@ describe("createCluster()", () => {
       await cluster.network.failover("n3");
       await put(n3.url, "b", "kept");
       assert.equal(has(n1, ".primary"), false);
-      assert.equal((await put(n1.url, "a", "again")).status, 500);
+      assert.equal((await put(n1.url, "a", "again")).status, 503);
       await cluster.network.heal();
       await cluster.network.settled();
       assert.deepEqual([await get(n1.url, "a"), await get(n1.url, "b")], ["404", "kept"]);
@@ -464,6 +456,7 @@ describe("createCluster()", () => {
         "/failover/n9",
         "/restart/n1",
         "/restore",
+        "/upheaval/1/1",
         "/dance",
       ]) {
         assert.match(await order(path), /^400 Cannot /, path);
@@ -483,6 +476,21 @@ describe("createCluster()", () => {
     });
     assert.equal(await (await fetch(cluster.url)).text(), "front of n2");
     assert.equal(fronts.length, 3);
+  });
+
+  it("has no edge where none is wanted, and calls each node by the address of its front", async () => {
+    await open({
+      front: (node, port) => listen((_request, response) => response.end(node.name), port),
+      edge: false,
+    });
+    assert.equal(cluster.edge, undefined);
+    const [primary = ""] = cluster.urls();
+    assert.equal(content(cluster.node("n2"), ".primary"), `${new URL(primary).host}\n`);
+    await cluster.crash("n2");
+    const texts = cluster.urls().map(async (url) => (await fetch(url)).text());
+    assert.deepEqual(await Promise.all(texts), ["n1", "n3"]);
+    await cluster.restart("n2");
+    assert.equal(cluster.urls().length, 3);
   });
 
   it("leaves nothing behind when it cannot start", async () => {
@@ -550,7 +558,7 @@ describe("createEdge()", () => {
   }
   type Answer = (request: IncomingMessage, response: ServerResponse) => void;
 
-  let nodes: { name: string; url: string }[];
+  let nodes: EdgeNode[];
   let answers: Map<string, Answer>;
   let seen: Seen[];
   let closing: { close(): Promise<void> }[];
@@ -631,6 +639,15 @@ describe("createEdge()", () => {
       String(seen[1]?.headers["fly-replay-src"]),
       /^instance=n1;region=local;t=\d{16};state=a=b$/,
     );
+  });
+
+  it("knows a node by what the other nodes call it, too", async () => {
+    await open();
+    nodes = nodes.map((one) => (one.name === "n2" ? { ...one, hostname: "127.0.0.1:8080" } : one));
+    answers.set("n1", replay("instance=127.0.0.1:8080"));
+    assert.deepEqual(await ask("/", { method: "POST" }), [200, "n2"]);
+    answers.set("n1", replay("prefer_instance=127.0.0.1:8080;elsewhere=true"));
+    assert.deepEqual(await ask("/", { method: "POST" }), [200, "n2"]);
   });
 
   it("sends a body of 1 MiB again and refuses a longer one", async () => {
@@ -814,7 +831,7 @@ describe("parseReplay()", () => {
 describe("createProxy() on the cluster", () => {
   const options = { clients: 4, rounds: 4, duration: 60_000 };
 
-  it("keeps every session's promise where naive routing breaks it", async () => {
+  it("has promises to keep that naive routing breaks", async () => {
     const naive = await createCluster({
       lag: 60_000,
       edge: { choose: (method, nodes) => nodes[method === "GET" ? 1 : 0] },
@@ -822,155 +839,36 @@ describe("createProxy() on the cluster", () => {
     const without = await checkSessions({ ...options, urls: [naive.url] });
     await naive.close();
     assert.deepEqual([without.reads, without.errors, without.stale], [112, 0, 64]);
+  });
 
-    const cluster = await createCluster({ lag: 30, front: openProxy });
-    const through = await checkSessions({ ...options, urls: [cluster.url] });
-    assert.deepEqual(
-      through.examples.filter((example) => !example.includes("was read")),
-      [],
-    );
-    assert.deepEqual([through.reads, through.errors, through.stale], [112, 0, 0]);
-    assert.ok(cluster.edge.replays() > 0);
+  for (const [title, edge] of [
+    ["with an edge", {}],
+    ["without an edge", false],
+  ] as const) {
+    it(`keeps them ${title}`, async () => {
+      const cluster = await createCluster({ lag: 30, front: openProxy, edge });
+      const through = await checkSessions({ ...options, urls: cluster.urls() });
+      assert.deepEqual(
+        through.examples.filter((example) => !example.includes("was read")),
+        [],
+      );
+      assert.deepEqual([through.reads, through.errors, through.stale], [112, 0, 0]);
+      assert.equal((cluster.edge?.replays() ?? 0) > 0, edge !== false);
+      await cluster.close();
+    });
+  }
+
+  it("sends what an edge cannot replay straight to the primary", async () => {
+    const cluster = await createCluster({ front: openProxy });
+    const response = await fetch(`${cluster.url}/kv/large`, {
+      method: "PUT",
+      body: "x".repeat(3 << 20),
+      headers: { "fly-force-instance-id": "n2" },
+    });
+    assert.deepEqual([response.status, response.headers.get("x-node")], [200, "n1"]);
+    assert.equal(await response.text(), "Written\n");
+    assert.equal(cluster.edge?.replays(), 0);
     await cluster.close();
-  });
-});
-
-async function openProxy(node: ClusterNode): Promise<Front> {
-  const storage = litefs({ dir: node.directory, db: "app.db", api: node.apiUrl });
-  const proxy = createProxy({ target: node.url, storage });
-  const listener = await listen(getRequestListener((request) => proxy.fetch(request)));
-  return {
-    url: listener.url,
-    async close() {
-      proxy.close();
-      await listener.close();
-      storage.close();
-    },
-  };
-}
-
-const isNode = process.versions.bun === undefined && process.versions.deno === undefined;
-
-describe("npm start", { skip: isNode ? false : "the command itself always runs on Node" }, () => {
-  interface Run {
-    readonly output: () => string;
-    readonly ended: Promise<number | null>;
-    signal(name: NodeJS.Signals): void;
-  }
-
-  function run(...args: string[]): Run {
-    const script = fileURLToPath(new URL("../cluster/main.ts", import.meta.url));
-    const child = spawn(process.execPath, ["--import", "tsx", script, ...args], {
-      stdio: ["ignore", "pipe", "pipe"],
-    });
-    let output = "";
-    for (const stream of [child.stdout, child.stderr]) {
-      stream.on("data", (chunk: Buffer) => {
-        output += chunk.toString();
-      });
-    }
-    return {
-      output: () => output,
-      ended: new Promise((resolve) => child.once("close", resolve)),
-      signal: (name) => child.kill(name),
-    };
-  }
-
-  function isAlive(pid: number): boolean {
-    try {
-      return process.kill(pid, 0);
-    } catch {
-      return false;
-    }
-  }
-
-  function pidsIn(output: string): number[] {
-    return [...output.matchAll(/\(pid (\d+)\)/g)].map((match) => Number(match[1]));
-  }
-
-  it(
-    "shows what the proxy prevents, on three runtimes, and ends with 0",
-    { timeout: 60_000 },
-    async () => {
-      const start = run("--once", "--seconds", "1");
-      const code = await start.ended;
-      const output = start.output();
-      assert.equal(code, 0, output);
-      const numbers = (title: string): number[] =>
-        (new RegExp(`^${title}((?: +\\d+)+)$`, "m").exec(output)?.[1] ?? "")
-          .trim()
-          .split(/ +/)
-          .map(Number);
-      const [, , staleWithout = 0] = numbers("without the proxy");
-      const [reads = 0, writes = 0, stale, , errors] = numbers("through the proxy");
-      assert.ok(staleWithout > 0 && reads > 0 && writes > 0, output);
-      assert.deepEqual([stale, errors], [0, 0]);
-      for (const runtime of ["node", "bun", "deno"]) {
-        assert.equal(output.match(new RegExp(`^  ${runtime} [0-9.]+ `, "gm"))?.length, 2, runtime);
-      }
-      assert.deepEqual(pidsIn(output).filter(isAlive), []);
-    },
-  );
-
-  it(
-    "prints lines that work, and leaves nothing behind, a process that hangs included",
-    { timeout: 90_000 },
-    async () => {
-      const start = run("--seconds", "0.5");
-      let isOver = false;
-      void start.ended.then(() => (isOver = true));
-      const end = Date.now() + 60_000;
-      while (!start.output().includes("# and more")) {
-        assert.ok(!isOver && Date.now() < end, start.output());
-        await new Promise((resolve) => setTimeout(resolve, 20));
-      }
-      const output = start.output();
-      const lines = output.slice(output.indexOf("in another terminal:") + 20);
-      const said = spawnSync("sh", ["-e"], { input: lines, encoding: "utf8", timeout: 40_000 });
-      assert.equal(said.status, 0, said.stderr);
-      for (const node of ["n1", "n2", "n3"]) {
-        assert.ok(said.stdout.includes(`hello again from ${node}\n`), said.stdout);
-      }
-      assert.match(said.stdout, /No such note\n from n[123]\n/);
-      assert.match(said.stdout, /n2 is the primary\nn2 is down\nn2 is up\n$/);
-
-      const pids = pidsIn(output);
-      const [hung = 0] = pids;
-      const directory = /\S+(?=\/cookies)/.exec(output)?.[0] ?? "";
-      assert.ok(pids.length === 6 && existsSync(directory), output);
-      process.kill(hung, "SIGSTOP");
-      start.signal("SIGINT");
-      assert.equal(await start.ended, 0);
-      assert.deepEqual(pids.filter(isAlive), []);
-      assert.equal(existsSync(directory), false);
-    },
-  );
-
-  it("ends when whoever started it is gone", { timeout: 60_000 }, async () => {
-    const shell = spawn("sh", ["-c", `"${process.execPath}" --import tsx cluster/main.ts; true`], {
-      cwd: fileURLToPath(new URL("..", import.meta.url)),
-      stdio: ["ignore", "pipe", "inherit"],
-    });
-    let output = "";
-    shell.stdout.on("data", (chunk: Buffer) => {
-      output += chunk.toString();
-    });
-    await until("the nodes are there", () => output.includes("clients write and read"));
-    const pids = pidsIn(output);
-    assert.equal(pids.filter(isAlive).length, 6);
-    shell.kill("SIGKILL");
-    await until("every process is gone", () => !pids.some(isAlive));
-  });
-
-  it("refuses flags that it does not know, and explains itself", async () => {
-    const wrong = run("--speed");
-    assert.equal(await wrong.ended, 2);
-    const text = run("--lag", "soon");
-    assert.equal(await text.ended, 2);
-    assert.equal(text.output(), '--lag: "soon" is not a number from 0 up\n');
-    const help = run("--help");
-    assert.equal(await help.ended, 0);
-    assert.match(help.output(), /^Usage: npm start -- /);
   });
 });
 

@@ -1,0 +1,147 @@
+import assert from "node:assert/strict";
+import { spawn, spawnSync } from "node:child_process";
+import { existsSync } from "node:fs";
+import { describe, it } from "node:test";
+import { fileURLToPath } from "node:url";
+import { until } from "./until.ts";
+
+const isNode = process.versions.bun === undefined && process.versions.deno === undefined;
+
+describe("npm start", { skip: isNode ? false : "the command itself always runs on Node" }, () => {
+  interface Run {
+    readonly output: () => string;
+    readonly ended: Promise<number | null>;
+    signal(name: NodeJS.Signals): void;
+  }
+
+  function run(...args: string[]): Run {
+    const script = fileURLToPath(new URL("../cluster/main.ts", import.meta.url));
+    const child = spawn(process.execPath, ["--import", "tsx", script, ...args], {
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    let output = "";
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.on("data", (chunk: Buffer) => {
+        output += chunk.toString();
+      });
+    }
+    return {
+      output: () => output,
+      ended: new Promise((resolve) => child.once("close", resolve)),
+      signal: (name) => child.kill(name),
+    };
+  }
+
+  function isAlive(pid: number): boolean {
+    try {
+      return process.kill(pid, 0);
+    } catch {
+      return false;
+    }
+  }
+
+  function pidsIn(output: string): number[] {
+    return [...output.matchAll(/\(pid (\d+)\)/g)].map((match) => Number(match[1]));
+  }
+
+  for (const [title, mode] of [
+    ["with an edge", []],
+    ["without an edge", ["--no-edge"]],
+  ] as const) {
+    describe(title, () => {
+      it(
+        "shows what the proxy prevents, on three runtimes, while the primary moves and dies, and ends with 0",
+        { timeout: 60_000 },
+        async () => {
+          const flags = ["--once", "--seconds", "1", "--moves", "1", "--crashes", "1"];
+          const start = run(...flags, ...mode);
+          const code = await start.ended;
+          const output = start.output();
+          assert.equal(code, 0, output);
+          const numbers = (line: string): number[] =>
+            (new RegExp(`^${line}((?: +\\d+)+)$`, "m").exec(output)?.[1] ?? "")
+              .trim()
+              .split(/ +/)
+              .map(Number);
+          const [, , staleWithout = 0] = numbers("without the proxy");
+          const [reads = 0, writes = 0, stale, , errors] = numbers("through the proxy");
+          assert.ok(staleWithout > 0 && reads > 0 && writes > 0, output);
+          assert.deepEqual([stale, errors], [0, 0]);
+          for (const runtime of ["node", "bun", "deno"]) {
+            const lines = output.match(new RegExp(`^  ${runtime} [0-9.]+ `, "gm"));
+            assert.equal(lines?.length, 2, runtime);
+          }
+          assert.match(output, /^  n1 hands over to n2 in \d+ ms\n  n2 is killed, n3 takes over /m);
+          assert.match(output, /^  [1-9]\d* writes acknowledged: 0 missing, 0 twice, /m);
+          assert.match(output, /^  [1-9]\d* reads: 0 stale$/m);
+          assert.equal(/PUT n2 +200 "Written" from n1 /.test(output), mode.length > 0);
+          assert.deepEqual(pidsIn(output).filter(isAlive), []);
+        },
+      );
+
+      it(
+        "prints lines that work, and leaves nothing behind, a process that hangs included",
+        { timeout: 90_000 },
+        async () => {
+          const start = run("--seconds", "0.5", ...mode);
+          let isOver = false;
+          void start.ended.then(() => (isOver = true));
+          const end = Date.now() + 60_000;
+          while (!start.output().includes("# and more")) {
+            assert.ok(!isOver && Date.now() < end, start.output());
+            await new Promise((resolve) => setTimeout(resolve, 20));
+          }
+          const output = start.output();
+          const lines = output.slice(output.indexOf("in another terminal:") + 20);
+          const said = spawnSync("sh", ["-e"], { input: lines, encoding: "utf8", timeout: 40_000 });
+          assert.equal(said.status, 0, said.stderr);
+          const urls = [...output.matchAll(/proxy (\S+) \(pid/g)].map((match) => match[1]);
+          for (const node of mode.length > 0 ? urls : ["n1", "n2", "n3"]) {
+            assert.ok(said.stdout.includes(`hello again from ${node}\n`), said.stdout);
+          }
+          assert.match(said.stdout, /No such note\n from /);
+          assert.match(said.stdout, /^  [1-9]\d* writes acknowledged: 0 missing, 0 twice, /m);
+          assert.match(said.stdout, /n2 is the primary\nn2 is down\nn2 is up\n$/);
+
+          // The nodes that were killed have come back as other processes.
+          const pids = pidsIn(output);
+          const [hung = 0] = pids;
+          const directory = /\S+(?=\/cookies)/.exec(output)?.[0] ?? "";
+          assert.ok(pids.length === 6 && existsSync(directory), output);
+          process.kill(hung, "SIGSTOP");
+          start.signal("SIGINT");
+          assert.equal(await start.ended, 0);
+          assert.deepEqual(pids.filter(isAlive), []);
+          assert.equal(existsSync(directory), false);
+        },
+      );
+    });
+  }
+
+  it("ends when whoever started it is gone", { timeout: 60_000 }, async () => {
+    const shell = spawn("sh", ["-c", `"${process.execPath}" --import tsx cluster/main.ts; true`], {
+      cwd: fileURLToPath(new URL("..", import.meta.url)),
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    let output = "";
+    shell.stdout.on("data", (chunk: Buffer) => {
+      output += chunk.toString();
+    });
+    await until("the nodes are there", () => output.includes("clients write and read"));
+    const pids = pidsIn(output);
+    assert.equal(pids.filter(isAlive).length, 6);
+    shell.kill("SIGKILL");
+    await until("every process is gone", () => !pids.some(isAlive));
+  });
+
+  it("refuses flags that it does not know, and explains itself", async () => {
+    const wrong = run("--speed");
+    assert.equal(await wrong.ended, 2);
+    const text = run("--lag", "soon");
+    assert.equal(await text.ended, 2);
+    assert.equal(text.output(), '--lag: "soon" is not a number from 0 up\n');
+    const help = run("--help");
+    assert.equal(await help.ended, 0);
+    assert.match(help.output(), /^Usage: npm start -- /);
+  });
+});
