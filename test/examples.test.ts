@@ -1,0 +1,296 @@
+import assert from "node:assert/strict";
+import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, it } from "node:test";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { parse } from "yaml";
+import { expandEnvironment } from "../adapters/drop-in/expand.ts";
+import { keys } from "../adapters/drop-in/keys.ts";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+const litefs = join(root, "examples", "litefs");
+const read = (name: string): string => readFileSync(join(litefs, name), "utf8");
+
+/** What the two deployments set in LiteFS's environment. */
+const ENVIRONMENTS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+  "litefs.fly.yml": {
+    HOSTNAME: "148e21ea",
+    FLY_APP_NAME: "notes",
+    FLY_REGION: "fra",
+    PRIMARY_REGION: "fra",
+    FLY_CONSUL_URL: "http://consul.test",
+  },
+  "litefs.compose.yml": { CANDIDATE: "false" },
+};
+
+/** The keys that LiteFS 0.5.14 knows; it refuses any other. */
+const LITEFS_KEYS: ReadonlySet<string> = new Set([
+  "fuse.dir",
+  "data.dir",
+  "lease.type",
+  "lease.hostname",
+  "lease.advertise-url",
+  "lease.candidate",
+  "lease.promote",
+  "lease.consul.url",
+  "lease.consul.key",
+  "exec.cmd",
+  "exec.if-candidate",
+]);
+
+/** A configuration of LiteFS, as far as the examples use it. */
+interface LiteFSConfig {
+  readonly fuse: { readonly dir: string };
+  readonly data: { readonly dir: string };
+  readonly lease: Readonly<Record<string, unknown>>;
+  readonly exec: readonly { readonly cmd: string; readonly "if-candidate"?: boolean }[];
+}
+
+/** A Compose file, as far as the example uses it. */
+interface Compose {
+  readonly services: Readonly<
+    Record<
+      string,
+      {
+        readonly hostname: string;
+        readonly build: { readonly args: { readonly LITEFS_CONFIG: string } };
+        readonly environment: { readonly CANDIDATE: string };
+        readonly ports: readonly string[];
+        readonly volumes: readonly string[];
+        readonly devices: readonly string[];
+      }
+    >
+  >;
+}
+
+function litefsConfig(name: string): LiteFSConfig {
+  const variables = ENVIRONMENTS[name] ?? {};
+  const unknown: string[] = [];
+  const text = expandEnvironment(read(name), (variable) => {
+    if (variables[variable] === undefined) unknown.push(variable);
+    return variables[variable];
+  });
+  assert.deepEqual(unknown, []);
+  // The tests below look at every part of it.
+  return parse(text) as LiteFSConfig;
+}
+
+// As above.
+const compose = parse(read("compose.yaml"), { merge: true }) as Compose;
+const proxy = parse(read("proxy.yml")) as { readonly proxy: Readonly<Record<string, string>> };
+const fly = read("fly.toml");
+
+/** Returns a value of a TOML file by its key, which is there once. */
+function tomlValue(key: string): unknown {
+  const [found, ...more] = fly.matchAll(new RegExp(`^\\s*${key} = (.*)$`, "gm"));
+  assert.ok(found !== undefined && more.length === 0, key);
+  return JSON.parse(found[1] ?? "");
+}
+
+/** The names of all values in a tree. */
+function namesIn(tree: unknown, name = ""): string[] {
+  if (Array.isArray(tree)) return tree.flatMap((one) => namesIn(one, name));
+  if (typeof tree !== "object" || tree === null) return [name];
+  const prefix = name === "" ? "" : `${name}.`;
+  return Object.entries(tree).flatMap(([key, value]) => namesIn(value, `${prefix}${key}`));
+}
+
+const port = (address: string | undefined): string => address?.split(":").at(-1) ?? "";
+
+describe("examples/litefs", () => {
+  for (const name of Object.keys(ENVIRONMENTS)) {
+    it(`has in ${name} what LiteFS, the proxy and the app agree on`, () => {
+      const config = litefsConfig(name);
+      const unknown = namesIn(config).filter((key) => !LITEFS_KEYS.has(key));
+      assert.deepEqual(unknown, []);
+      assert.equal(config.fuse.dir, keys.dir.standard.replace(/^.*else /, ""));
+      assert.ok(read("app.ts").includes(`"${config.fuse.dir}/${proxy.proxy["db"]}"`));
+      assert.ok(read("migrate.ts").includes(`"${config.fuse.dir}/${proxy.proxy["db"]}"`));
+      assert.ok(read("app.ts").includes(`PORT = "${port(proxy.proxy["target"])}"`));
+      const api = new URL(String(config.lease["advertise-url"]));
+      assert.equal(`:${api.port}`, keys.api.standard.replace(/^.*else /, ""));
+      assert.equal(typeof config.lease["candidate"], "boolean");
+    });
+
+    it(`starts with ${name} what the image has`, () => {
+      const dockerfile = read("Dockerfile");
+      const copied = dockerfile.matchAll(/^COPY ((?:[\w.]+ )+)\.\/$/gm);
+      const files = [...copied].flatMap(([, names = ""]) => names.trim().split(" "));
+      assert.ok(files.every((file) => existsSync(join(litefs, file))));
+      const { exec } = litefsConfig(name);
+      assert.deepEqual(
+        exec.map((one) => one["if-candidate"] === true),
+        [true, false],
+      );
+      for (const { cmd } of exec) {
+        for (const [file] of cmd.matchAll(/[\w-]+\.(?:ts|yml)/g))
+          assert.ok(files.includes(file), `${file} is not in the image`);
+      }
+      const { bin } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+      assert.equal(exec[1]?.cmd.split(" ")[0], `node_modules/.bin/${Object.keys(bin)[0]}`);
+    });
+  }
+
+  it("installs what the project itself is tested with", () => {
+    const { version, devDependencies } = JSON.parse(
+      readFileSync(join(root, "package.json"), "utf8"),
+    );
+    const { dependencies } = JSON.parse(read("package.json"));
+    const tested = { ...devDependencies, "@txid/proxy": version };
+    for (const [name, range] of Object.entries<string>(dependencies)) {
+      const [major = "", minor = ""] = range.slice(1).split(".");
+      const fixed = major === "0" ? `0.${minor}.` : `${major}.`;
+      assert.ok(String(tested[name]).startsWith(fixed), `${name} ${range}: ${tested[name]}`);
+    }
+  });
+
+  it("opens in fly.toml the port of the proxy, checks its health, and keeps LiteFS's data", () => {
+    assert.equal(String(tomlValue("internal_port")), port(proxy.proxy["addr"]));
+    assert.equal(tomlValue("path"), keys["health-path"].standard);
+    assert.equal(tomlValue("destination"), litefsConfig("litefs.fly.yml").data.dir);
+    assert.ok(tomlValue("primary_region"));
+    assert.ok(read("Dockerfile").includes("ARG LITEFS_CONFIG=litefs.fly.yml\n"));
+  });
+
+  it("has in compose.yaml one primary, whom all name, and two replicas", () => {
+    const { lease, data } = litefsConfig("litefs.compose.yml");
+    const services = Object.entries(compose.services);
+    const candidates = services.filter(([, { environment }]) => environment.CANDIDATE === "true");
+    assert.deepEqual(
+      candidates.map(([name]) => name),
+      [lease["hostname"]],
+    );
+    assert.equal(new URL(String(lease["advertise-url"])).hostname, lease["hostname"]);
+    assert.equal(services.length, 3);
+    for (const [name, service] of services) {
+      assert.equal(service.hostname, name);
+      assert.equal(service.build.args.LITEFS_CONFIG, "litefs.compose.yml");
+      assert.deepEqual(service.devices, ["/dev/fuse"]);
+      assert.deepEqual(service.volumes, [`${name}:${data.dir}`]);
+      assert.equal(port(service.ports[0]), port(proxy.proxy["addr"]));
+    }
+    assert.equal(new Set(services.map(([, { ports }]) => ports[0])).size, 3);
+  });
+});
+
+/** How a program of the project is run on this runtime. */
+function programOf(file: string): [command: string, ...args: string[]] {
+  if (process.versions.bun !== undefined) return [process.execPath, "run", file];
+  if (process.versions.deno !== undefined) return [process.execPath, "run", "-A", file];
+  return [process.execPath, "--import", "tsx", file];
+}
+
+/** Returns a port at which nobody listens. */
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => void server.listen(0, "127.0.0.1", resolve));
+  const { port: free } = server.address() as AddressInfo; // A server on TCP has no other kind of address.
+  await new Promise((resolve) => server.close(resolve));
+  return free;
+}
+
+describe("examples/litefs, started", { timeout: 120_000 }, () => {
+  const running = new Set<ChildProcess>();
+  let directory: string;
+
+  beforeEach(() => {
+    directory = mkdtempSync(join(tmpdir(), "txid-example-"));
+  });
+  afterEach(async () => {
+    // The proxy ends the app, too.
+    const ended = Array.from(running, async (child) => {
+      const closed = once(child, "close");
+      if (child.pid !== undefined) process.kill(child.pid, "SIGTERM");
+      await closed;
+    });
+    running.clear();
+    await Promise.all(ended);
+    rmSync(directory, { recursive: true, force: true });
+  });
+
+  /** Starts the proxy with the app behind it, as `exec:` does, on a node that has what LiteFS shows there. */
+  async function start(hostname: string, primary: { url: string } | undefined): Promise<string> {
+    const mount = mkdtempSync(join(directory, "node-"));
+    writeFileSync(join(mount, "app.db-pos"), "0000000000000002/8000000000000000\n");
+    writeFileSync(join(mount, ".lag"), "+000000000\n");
+    if (primary !== undefined) writeFileSync(join(mount, ".primary"), "127.0.0.1\n");
+    const appPort = await freePort();
+    const own = ["--addr", "127.0.0.1:0", "--dir", mount, "--api", "false", "--drain-delay", "0s"];
+    own.push("--target", `127.0.0.1:${appPort}`);
+    if (primary !== undefined)
+      own.push("--primary-url", `http://{hostname}:${new URL(primary.url).port}`);
+    const [command, ...args] = programOf("proxy.ts");
+    const app = programOf(join("examples", "litefs", "app.ts"));
+    const config = join(litefs, "proxy.yml");
+    const child = spawn(command, [...args, "--config", config, ...own, "--", ...app], {
+      cwd: root,
+      stdio: ["ignore", "pipe", "inherit"],
+      env: { ...process.env, ...environment(), PORT: String(appPort), HOSTNAME: hostname },
+    });
+    running.add(child);
+    let written = "";
+    return new Promise((resolve, reject) => {
+      child.once("error", reject);
+      child.once("close", (code) => reject(new Error(`It ended with ${code}: ${written}`)));
+      child.stdout.on("data", (bytes: Uint8Array) => {
+        written += String(bytes);
+        const url = /listening on (http:\/\/\S+)/.exec(written)?.[1];
+        if (url !== undefined) resolve(url);
+      });
+    });
+  }
+
+  function environment(): Record<string, string> {
+    return { DATABASE: join(directory, "app.db") };
+  }
+
+  it("writes by way of a replica and reads on another one, as the README does", async () => {
+    const [command, ...args] = programOf(join("examples", "litefs", "migrate.ts"));
+    const env = { ...process.env, ...environment() };
+    await promisify(execFile)(command, args, { cwd: root, env });
+    const url = await start("primary", undefined);
+    const [one, two] = await Promise.all([
+      start("replica-1", { url }),
+      start("replica-2", { url }),
+    ]);
+    const nodes = new Map(
+      Object.entries(compose.services).map(([name, { ports }]) => {
+        const found = { primary: url, "replica-1": one, "replica-2": two }[name];
+        return [ports[0]?.split(":")[0], { name, url: found ?? "" }];
+      }),
+    );
+    const jar = new Map<string, string>();
+    const lines = [...read("README.md").matchAll(/^curl .*$/gm)].map(([line]) => line);
+    assert.equal(lines.length, 2);
+    const answers: string[] = [];
+    for (const line of lines) {
+      const [, published = "", path = ""] = /http:\/\/localhost:(\d+)(\S+)/.exec(line) ?? [];
+      const body = /-d "(.*?)"/.exec(line)?.[1];
+      const cookie = [...jar].map(([name, value]) => `${name}=${value}`).join("; ");
+      const response = await fetch(`${nodes.get(published)?.url}${path}`, {
+        method: /-X (\w+)/.exec(line)?.[1] ?? "GET",
+        ...(body !== undefined && { body }),
+        ...(line.includes("-b jar") && { headers: { Cookie: cookie } }),
+      });
+      for (const set of response.headers.getSetCookie()) {
+        const [, name = "", value = ""] = /^([^=]+)=([^;]*)/.exec(set) ?? [];
+        jar.set(name, value);
+      }
+      const text = await response.text();
+      answers.push(
+        `${nodes.get(published)?.name}: ${response.status} ${text} from ${response.headers.get("app-node")}`,
+      );
+    }
+    assert.deepEqual(answers, [
+      "replica-1: 200 Written from primary",
+      "replica-2: 200 hello from replica-2",
+    ]);
+    assert.equal(jar.get("__txid"), "0000000000000002");
+  });
+});
