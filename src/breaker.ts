@@ -5,26 +5,28 @@ import { isUnsent } from "./target.ts";
 /** Keeps a crowd of requests from knocking at a door that does not open (a circuit breaker). */
 export interface Breaker {
   /**
-   * Sends by the given function, unless this origin could not be reached a moment ago.
+   * Sends by the given function, unless this origin could not be reached a moment ago. The function says when it has a
+   * connection.
    *
    * @throws {TransportError} What sending throws, or `"unreachable"` when nothing was tried.
    */
-  guard<T>(origin: string, send: () => Promise<T>): Promise<T>;
+  guard<T>(origin: string, send: (connected: () => void) => Promise<T>): Promise<T>;
 }
 
 /** After so many failures in a row an origin counts as down. */
 const FAILURES = 5;
 
-/** How long nobody tries it then, in milliseconds, and how long the one that tries next is alone. */
+/** How long nobody tries it then, in milliseconds. */
 const PAUSE = 250;
+
+/** How long the one that tries next is alone at most, in milliseconds, while it has no connection. */
+const ALONE = 1000;
 
 /** An origin that could not be reached. */
 interface Door {
   readonly failures: number;
   /** Until when nobody tries it. */
   closedUntil: number;
-  /** Whether somebody has tried since, and has not failed yet. */
-  isTried: boolean;
 }
 
 /** Creates a breaker. */
@@ -37,10 +39,9 @@ export function createBreaker(clock: Clock): Breaker {
     if (door === undefined || door.failures < FAILURES) return false;
     const now = clock.now();
     if (now < door.closedUntil) return true;
-    // What nobody has tried for a while, and what did not fail at once, is no longer known to be down.
-    if (door.isTried || now >= door.closedUntil + PAUSE) doors.delete(origin);
-    door.closedUntil = now + PAUSE;
-    door.isTried = true;
+    // What nobody has tried for a while is no longer known to be down.
+    if (now >= door.closedUntil + PAUSE) doors.delete(origin);
+    door.closedUntil = now + ALONE;
     return false;
   }
 
@@ -48,14 +49,14 @@ export function createBreaker(clock: Clock): Breaker {
     guard: async (origin, send) => {
       if (isClosed(origin)) throw new TransportError("unreachable", `Not tried: ${origin} is down`);
       try {
-        const result = await send();
+        const result = await send(() => void doors.delete(origin));
         doors.delete(origin);
         return result;
       } catch (error) {
         if (isUnsent(error)) {
           const failures = (doors.get(origin)?.failures ?? 0) + 1;
-          doors.set(origin, { failures, closedUntil: clock.now() + PAUSE, isTried: false });
-        } else doors.delete(origin);
+          doors.set(origin, { failures, closedUntil: clock.now() + PAUSE });
+        }
         throw error;
       }
     },

@@ -2,18 +2,21 @@ import { answer, RETRY } from "./answer.ts";
 import { createBreaker } from "./breaker.ts";
 import { pause } from "./clock.ts";
 import { fetchTransport } from "./fetch-transport.ts";
-import { exchange, toUpstream } from "./forward.ts";
-import { allValues } from "./headers.ts";
-import { createLookout } from "./lookout.ts";
+import { clientOf, exchange, toUpstream } from "./forward.ts";
+import { allValues, firstValue } from "./headers.ts";
+import { createLookout, type Watch } from "./lookout.ts";
 import {
   type HeaderLines,
   type IncomingRequest,
   type ResponseMessage,
+  type Transport,
   TransportError,
 } from "./message.ts";
 import type { Node } from "./node.ts";
 import type { ResolvedOptions } from "./options.ts";
-import { isUnsent } from "./target.ts";
+import { cameThroughFly } from "./replay.ts";
+import { createSeats } from "./seats.ts";
+import { dispose, isUnsent } from "./target.ts";
 import type { Reporter, Trail } from "./trail.ts";
 
 /** What has become of a request that belongs to the primary. */
@@ -22,7 +25,7 @@ export type Passed =
   | { readonly is: "answered"; readonly response: ResponseMessage }
   /** Nothing was sent: the primary is this node by now, or there is no way any more. */
   | { readonly is: "moved" }
-  /** Nothing was sent: there is no getting through. */
+  /** There is no getting through: nothing was sent, or a read whose answer did not come. */
   | {
       readonly is: "unsent";
       /** Why, for the operator. */
@@ -41,22 +44,35 @@ export interface Direct {
    * @param trail The request.
    * @param hostname The primary's name.
    * @param reason Why it belongs there.
-   * @param lines What the primary's proxy is told beside the request.
+   * @param terms On which terms.
    */
-  send(trail: Trail, hostname: string, reason: string, lines: HeaderLines): Promise<Passed>;
+  send(trail: Trail, hostname: string, reason: string, terms: Terms): Promise<Passed>;
 }
+
+/** On which terms a request is sent. */
+interface Terms {
+  /** What the primary's proxy is told beside the request. */
+  readonly lines: HeaderLines;
+  /** Until when it may be held, on the proxy's clock. */
+  readonly deadline: number;
+  /** Whether its answer may be held until this node has caught up. */
+  readonly isHeld: boolean;
+}
+
+/** How long a proxy may take to show that it is alive, in milliseconds. */
+const PROBE_TIMEOUT = 1000;
 
 /** How often a primary's proxy that does not listen is tried, in milliseconds. */
 const RETRY_INTERVAL = 100;
 
 /** Creates the way from a node to the primary's proxy. */
 export function createDirect(settings: ResolvedOptions, node: Node, reporter: Reporter): Direct {
-  const { isTrusted, clock, hold, maxForwards, onError } = settings;
+  const { isTrusted, clock, hold, onError, clientHeader } = settings;
   const patience = Math.max(0, settings.primaryRedirectTimeout);
   const breaker = createBreaker(clock);
   const lookout = createLookout(node.primary, patience, clock);
   const defaultTransport = fetchTransport();
-  let underWay = 0;
+  const seats = createSeats(settings.maxForwards, settings.maxWaitersPerClient);
 
   /** Returns the origin of the primary's proxy; what is wrong with it is reported, and there is no way there. */
   function originOf(hostname: string): string | undefined {
@@ -72,40 +88,45 @@ export function createDirect(settings: ResolvedOptions, node: Node, reporter: Re
     trail: Trail,
     hostname: string,
     reason: string,
-    lines: HeaderLines,
+    terms: Terms,
   ): Promise<Passed> {
     const { request, kind } = trail;
-    if (underWay >= maxForwards) {
+    const leave = seats.take(clientOf(request, isTrusted, clientHeader));
+    if (leave === undefined) {
       const refusal = answer(503, "Proxy error: too many requests for the primary", RETRY);
       return { is: "unsent", reason: "too many are being forwarded", refusal };
     }
     reporter.note(trail, "forward", reason);
-    underWay++;
     try {
-      // A read has other ways to end.
-      const deadline = clock.now() + (kind === "write" ? patience : 0);
-      const response = await sendUntil(deadline, request, hostname, lines);
+      const response = await sendUntil(request, hostname, terms);
       if (response === undefined) return { is: "moved" };
-      if (hold > 0 && kind === "write") await caughtUp(response, request);
+      if (isReplayOfOther(response, request)) {
+        await dispose(response);
+        const refusal = answer(503, "Proxy error: the primary is moving", RETRY);
+        const why = "a proxy that is not the primary's has answered";
+        return { is: "answered", response: reporter.own(trail, why, refusal) };
+      }
+      if (hold > 0 && kind === "write" && terms.isHeld) await caughtUp(response, request);
       return { is: "answered", response };
     } catch (error) {
       const refusal = refusalOf(error);
       if (refusal === undefined) throw error;
       onError(error);
       const why = "the primary's proxy does not answer";
-      if (isUnsent(error)) return { is: "unsent", reason: why, refusal };
+      // A read may as well be answered in another way.
+      const isLost = kind === "read" && request.body === null;
+      if (isUnsent(error) || isLost) return { is: "unsent", reason: why, refusal };
       return { is: "answered", response: reporter.own(trail, why, refusal) };
     } finally {
-      underWay--;
+      leave();
     }
   }
 
   /** Sends a request as soon as it is taken; undefined: the primary has become this node, or there is no way any more. */
   async function sendUntil(
-    deadline: number,
     request: IncomingRequest,
     hostname: string,
-    lines: HeaderLines,
+    terms: Terms,
   ): Promise<ResponseMessage | undefined> {
     let name = hostname;
     let leave: (() => void) | undefined;
@@ -114,10 +135,10 @@ export function createDirect(settings: ResolvedOptions, node: Node, reporter: Re
         const origin = originOf(name);
         if (origin === undefined) return undefined;
         try {
-          return await sendOnce(request, name, origin, lines);
+          return await sendOnce(request, name, origin, terms);
         } catch (error) {
-          const isLast = clock.now() + RETRY_INTERVAL > deadline || request.signal.aborted;
-          if (!isUnsent(error) || isLast) throw error;
+          const isLast = clock.now() + RETRY_INTERVAL > terms.deadline || node.isClosed();
+          if (!isUnsent(error) || isLast || request.signal.aborted) throw error;
           leave ??= node.takeSeat(request);
           if (leave === undefined) throw error;
         }
@@ -136,16 +157,56 @@ export function createDirect(settings: ResolvedOptions, node: Node, reporter: Re
     request: IncomingRequest,
     hostname: string,
     origin: string,
-    lines: HeaderLines,
+    { lines, deadline }: Terms,
   ): Promise<ResponseMessage> {
     const transport = settings.transport ?? request.transport ?? defaultTransport;
     const upstream = toUpstream(request, origin, isTrusted);
     upstream.headers.push(...lines);
-    return breaker.guard(origin, () =>
-      lookout.await(hostname, request.signal, (signal) =>
-        exchange({ ...upstream, signal }, transport),
-      ),
-    );
+    return breaker.guard(origin, async (connected) => {
+      const connecting = new AbortController();
+      const giveUp = (): void => connecting.abort();
+      const left = Math.max(deadline - clock.now(), RETRY_INTERVAL);
+      const timer = patience > 0 ? clock.setTimeout(giveUp, left) : undefined;
+      const connect = {
+        signal: connecting.signal,
+        done: () => {
+          clock.clearTimeout(timer);
+          connected();
+        },
+      };
+      const watch: Watch = { moved: giveUp, isAlive: () => isAlive(origin, transport) };
+      try {
+        return await lookout.await(hostname, watch, request.signal, (signal) =>
+          exchange({ ...upstream, signal, connect }, transport),
+        );
+      } finally {
+        clock.clearTimeout(timer);
+      }
+    });
+  }
+
+  /** Tells whether anything answers there, whatever it says. */
+  async function isAlive(origin: string, transport: Transport): Promise<boolean> {
+    const late = new AbortController();
+    const timer = clock.setTimeout(() => late.abort(), PROBE_TIMEOUT);
+    const host = origin.slice(origin.indexOf("//") + 2);
+    try {
+      const response = await transport({
+        method: "GET",
+        target: settings.healthPath,
+        headers: ["Host", host],
+        body: null,
+        signal: late.signal,
+        origin,
+        upgrade: false,
+      });
+      await dispose(response);
+      return true;
+    } catch {
+      return false;
+    } finally {
+      clock.clearTimeout(timer);
+    }
   }
 
   /** Waits until this node has what the answer to a write says that there is. */
@@ -159,6 +220,12 @@ export function createDirect(settings: ResolvedOptions, node: Node, reporter: Re
   }
 
   return { leadsTo: (hostname) => originOf(hostname) !== undefined, send };
+}
+
+/** Tells whether an answer is LiteFS's own word to Fly Proxy, with 200 and nothing done, where no Fly Proxy will read it. */
+function isReplayOfOther({ status, headers }: ResponseMessage, request: IncomingRequest): boolean {
+  const isReplay = status < 300 && firstValue(headers, "fly-replay") !== undefined;
+  return isReplay && !cameThroughFly(request.headers);
 }
 
 /** Returns what a client is told when the primary's proxy fails; undefined: that is not what has failed. */

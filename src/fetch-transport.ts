@@ -52,12 +52,13 @@ export function fetchTransport(
     };
     try {
       const response = await fetch(request.origin + request.target, init);
+      request.connect?.done();
       return asSent(fromResponse(response), request.method);
     } catch (error) {
       const failure = request.signal.aborted ? "aborted" : failureOf(error);
       // A body that fetch has begun to read cannot be read again: the request counts as sent.
       throw new TransportError(
-        pulled && failure === "refused" ? "reset" : failure,
+        pulled && (failure === "refused" || failure === "unreachable") ? "reset" : failure,
         "Fetch failed",
         { cause: error },
       );

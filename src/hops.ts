@@ -10,15 +10,17 @@ export const HOPS_FIELD = "Txid-Hops";
 
 /** How often a request has been sent from node to node. */
 export interface Hops {
-  /** How often. */
+  /** How often, as the request says: whoever makes it up ends nothing but that request. */
   readonly count: number;
+  /** How often, as far as somebody of the cluster has said so. */
+  readonly proven: number;
   /** Whether another node's proxy has sent it here itself, and not an edge that was asked to. */
   readonly isForwarded: boolean;
 }
 
 /** Counts how often requests are sent from node to node, so that none goes round for ever. */
 export interface HopCounter {
-  /** Returns how often a request has been sent on; a count that nobody of the cluster can have written is none. */
+  /** Returns how often a request has been sent on. */
   read(request: IncomingRequest): Promise<Hops>;
   /** Returns the text that says so to the next node: a count, and its proof where there are keys. */
   write(request: IncomingRequest, count: number): Promise<string>;
@@ -41,10 +43,10 @@ export function createHopCounter(
 ): HopCounter {
   const date = (): number => clock.date?.() ?? clock.now();
 
-  async function parse(request: IncomingRequest, text: string | undefined): Promise<number> {
-    const [count = "", issued = "", key = "", signature = ""] = (text ?? "").split("/");
-    if (!/^\d{1,2}$/.test(count)) return 0;
-    if (keyring === undefined) return Number(count);
+  /** Returns a count if somebody of the cluster has written it, else 0. */
+  async function prove(request: IncomingRequest, text: string): Promise<number> {
+    const [count = "", issued = "", key = "", signature = ""] = text.split("/");
+    if (claimed(text) === 0 || keyring === undefined) return claimed(text);
     const age = Math.abs(date() - Number(issued) * 1000);
     if (!/^\d{1,12}$/.test(issued) || age > MAX_AGE) return 0;
     const message = signedText(request, count, issued);
@@ -59,11 +61,13 @@ export function createHopCounter(
       if (field === undefined && source === undefined) return NONE;
       // Without keys anybody could write a count: outsiders get none.
       const isHeard = keyring !== undefined || peer === undefined || isTrusted(peer);
-      const forwarded = isHeard ? await parse(request, field) : 0;
+      const state = source === undefined ? "" : (stateOf(source) ?? "");
+      const forwarded = isHeard ? await prove(request, field ?? "") : 0;
       // LiteFS's own proxy replays without a state.
-      const replayed =
-        source === undefined ? 0 : Math.max(1, await parse(request, stateOf(source)));
-      return { count: Math.max(forwarded, replayed), isForwarded: forwarded > 0 };
+      const replayed = source === undefined ? 0 : Math.max(1, await prove(request, state));
+      const proven = Math.max(forwarded, replayed);
+      const count = Math.max(proven, claimed(field ?? ""), claimed(state));
+      return { count, proven, isForwarded: forwarded > 0 };
     },
     write: async (request, count) => {
       if (keyring === undefined) return String(count);
@@ -74,7 +78,12 @@ export function createHopCounter(
   };
 }
 
-const NONE: Hops = { count: 0, isForwarded: false };
+const NONE: Hops = { count: 0, proven: 0, isForwarded: false };
+
+/** Returns the count that a text begins with, proven or not; 0: there is none. */
+function claimed(text: string): number {
+  return Number(/^(\d{1,2})(?:\/|$)/.exec(text)?.[1] ?? 0);
+}
 
 /** Returns what is signed; no field can hold a line feed. */
 function signedText({ method, target }: IncomingRequest, count: string, issued: string): string {

@@ -8,20 +8,31 @@ export interface Lookout {
    * Awaits an answer.
    *
    * @param hostname The primary that is to answer.
+   * @param watch What is done when it no longer is the primary.
    * @param signal Aborts when whoever waits for the answer is gone.
    * @param send Sends the request; its signal aborts with the other one, and when the primary is given up.
    * @throws {TransportError} What sending throws, or `"timeout"` when the primary is given up.
    */
   await<T>(
     hostname: string,
+    watch: Watch,
     signal: AbortSignal,
     send: (signal: AbortSignal) => Promise<T>,
   ): Promise<T>;
 }
 
+/** What is done about a primary that is none any more. */
+export interface Watch {
+  /** Is called then, for what has not been sent yet. */
+  moved(): void;
+  /** Tells whether its proxy answers: it may still run what it was sent, or have sent it on. */
+  isAlive(): Promise<boolean>;
+}
+
 /** A request whose answer is awaited. */
 interface Awaiting {
   readonly hostname: string;
+  readonly watch: Watch;
   /** When that was the primary for the last time, as far as anybody looked. */
   seenAt: number;
   giveUp(): void;
@@ -48,20 +59,35 @@ export function createLookout(
   async function look(): Promise<void> {
     const at = await primary();
     const now = clock.now();
+    const asked = new Map<string, Promise<boolean>>();
+    const late: Awaiting[] = [];
     for (const one of awaiting) {
-      if (at.at === "elsewhere" && at.hostname === one.hostname) one.seenAt = now;
-      else if (now - one.seenAt >= patience) one.giveUp();
+      if (at.at === "elsewhere" && at.hostname === one.hostname) {
+        one.seenAt = now;
+        continue;
+      }
+      if (at.at !== "unknown") one.watch.moved();
+      if (now - one.seenAt >= patience) late.push(one);
     }
+    await Promise.all(
+      late.map(async (one) => {
+        const answer = asked.get(one.hostname) ?? one.watch.isAlive();
+        asked.set(one.hostname, answer);
+        if (await answer) one.seenAt = now;
+        else one.giveUp();
+      }),
+    );
     timer = awaiting.size > 0 ? clock.setTimeout(() => void look(), INTERVAL) : undefined;
   }
 
   return {
-    await: async (hostname, signal, send) => {
+    await: async (hostname, watch, signal, send) => {
       const own = new AbortController();
       const leave = (): void => own.abort();
       let isGivenUp = false;
       const one: Awaiting = {
         hostname,
+        watch,
         seenAt: clock.now(),
         giveUp: () => {
           isGivenUp = true;

@@ -48,6 +48,15 @@ export interface UpstreamRequest extends RequestMessage {
   readonly origin: string;
   /** True when the request asks to switch protocols and the client's connection can follow. */
   readonly upgrade: boolean;
+  /** Follows the connection that the request is sent on, where whoever sends it wants to know. */
+  readonly connect?:
+    | {
+        /** Ends the attempt to connect, as `"unreachable"`; it has no effect once bytes may have been sent. */
+        readonly signal: AbortSignal;
+        /** Is called when there is a connection, at the latest when there is an answer. */
+        done(): void;
+      }
+    | undefined;
 }
 
 /** A response, from an upstream or from the proxy itself. */

@@ -12,8 +12,8 @@ export interface Node {
   readonly databases: readonly Database[];
   /** Returns where writes run; unknown when the storage throws. */
   primary(): Promise<Primary>;
-  /** Returns where writes run, if need be after a wait until anybody knows. */
-  knownPrimary(request: IncomingRequest): Promise<Primary>;
+  /** Returns where writes run, if need be after a wait until anybody knows, of so many milliseconds at most. */
+  knownPrimary(request: IncomingRequest, timeout: number): Promise<Primary>;
   /** Reads what a client has seen. */
   claims(request: Pick<IncomingRequest, "headers">): Claims;
   /** Tells how this node stands to what a client has seen. */
@@ -26,6 +26,8 @@ export interface Node {
   isHopeless(): Promise<boolean>;
   /** Asks a storage; what it throws is reported, and nothing is known. */
   orReport<T>(ask: () => MaybePromise<T>): Promise<T | undefined>;
+  /** Tells whether nobody is to wait any more. */
+  isClosed(): boolean;
   /** Sends everybody who waits away. */
   close(): void;
 }
@@ -47,6 +49,7 @@ export function createNode(settings: ResolvedOptions): Node {
   }));
   const readClaims = createClaimReader(databases.map(({ name }) => name));
   const judgeClaims = createJudge(databases, { ...settings, maxAge: settings.cookieExpiry });
+  let isClosed = false;
   const seats = createSeats(settings.maxWaiters, settings.maxWaitersPerClient);
 
   async function primary(): Promise<Primary> {
@@ -69,12 +72,12 @@ export function createNode(settings: ResolvedOptions): Node {
     databases,
     primary,
     takeSeat,
-    knownPrimary: async (request) => {
+    knownPrimary: async (request, timeout) => {
       const at = await primary();
-      if (at.at !== "unknown" || settings.primaryRedirectTimeout <= 0) return at;
+      if (at.at !== "unknown" || timeout <= 0) return at;
       const leave = takeSeat(request);
       if (leave === undefined) return at;
-      await databases[0]?.waiters.forPrimary(settings.primaryRedirectTimeout, request.signal);
+      await databases[0]?.waiters.forPrimary(timeout, request.signal);
       leave();
       return primary();
     },
@@ -105,7 +108,9 @@ export function createNode(settings: ResolvedOptions): Node {
       return maxLag > 0 && lag !== undefined && lag > maxLag;
     },
     orReport,
+    isClosed: () => isClosed,
     close: () => {
+      isClosed = true;
       for (const { waiters } of databases) waiters.close();
     },
   };

@@ -16,8 +16,9 @@ export interface Passage {
    * @param trail The request.
    * @param hostname The primary's name.
    * @param reason Why it belongs there.
+   * @param deadline Until when it may be held, on the proxy's clock.
    */
-  take(trail: Trail, hostname: string, reason: string): Promise<Passed>;
+  take(trail: Trail, hostname: string, reason: string, deadline: number): Promise<Passed>;
   /** Returns the way that a request would take; undefined: there is none. */
   find(request: IncomingRequest, hostname: string): Promise<"replay" | "direct" | undefined>;
   /** Returns how often a request has been sent from node to node before it came here. */
@@ -51,22 +52,26 @@ export function createPassage(settings: ResolvedOptions, node: Node, reporter: R
   }
 
   return {
-    take: async (trail, hostname, reason) => {
+    take: async (trail, hostname, reason, deadline) => {
       const { request } = trail;
       const sent = await hops.read(request);
       const way = wayOf(request, sent, hostname);
       if (way !== "direct" && way !== "replay")
-        return { is: "unsent", reason: `${reason}: ${way}`, refusal: copy(REFUSALS[way]) };
+        return { is: "unsent", reason: `not sent: ${way}`, refusal: copy(REFUSALS[way]) };
       const count = await hops.write(request, sent.count + 1);
-      if (way === "direct") return direct.send(trail, hostname, reason, [HOPS_FIELD, count]);
+      if (way === "direct") {
+        const lines = [HOPS_FIELD, count];
+        const isHeld = !sent.isForwarded;
+        return direct.send(trail, hostname, reason, { lines, deadline, isHeld });
+      }
       reporter.note(trail, "replay", reason);
-      return { is: "answered", response: replay(hostname, count, settings.replay) };
+      return { is: "answered", response: replay(hostname, count, settings.replay, request.method) };
     },
     find: async (request, hostname) => {
       const way = wayOf(request, await hops.read(request), hostname);
       return way === "direct" || way === "replay" ? way : undefined;
     },
-    hopsOf: async (request) => (await hops.read(request)).count,
+    hopsOf: async (request) => (await hops.read(request)).proven,
   };
 }
 

@@ -56,13 +56,13 @@ export interface Proxy {
  */
 export function createProxy(options: ProxyOptions): Proxy {
   const settings = resolveOptions(options);
-  const { clock, onError } = settings;
+  const { onError } = settings;
   const node = createNode(settings);
   const target = createTarget(settings);
   const reporter = createReporter(settings);
   const runner = createRunner(settings, node, target, reporter);
   const passage = createPassage(settings, node, reporter);
-  const write = createWrites(node, runner, passage, reporter, clock);
+  const write = createWrites(settings, node, runner, passage, reporter);
   const read = createReads(settings, node, runner, passage, reporter, write);
   let draining = false;
 

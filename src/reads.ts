@@ -72,7 +72,7 @@ export function createReads(
     // Its body is used up here; whoever replays it has it still.
     const at = await node.primary();
     if (at.at === "elsewhere" && (await passage.find(request, at.hostname)) === "replay") {
-      const passed = await passage.take(trail, at.hostname, MUST_WRITE);
+      const passed = await passage.take(trail, at.hostname, MUST_WRITE, clock.now());
       if (passed.is === "answered") return passed.response;
     }
     const used = answer(503, "Proxy error: the request cannot be sent on to the primary", RETRY);
@@ -180,7 +180,7 @@ export function createReads(
     if (!isOpen && hasReplayFailed(request.headers)) return "unreachable";
     if (!isOpen || !allowPrimaryRead()) return "no way";
     const why = `${reason}: read from the primary ${at.hostname}`;
-    const passed = await passage.take(trail, at.hostname, why);
+    const passed = await passage.take(trail, at.hostname, why, clock.now());
     if (passed.is === "unsent") return "unreachable";
     return passed.is === "answered" ? passed.response : read(request);
   }

@@ -56,7 +56,7 @@ export function resolveReplay(options: ReplayOptions): ResolvedReplay {
   const fault =
     (!["instance", "prefer_instance", "region"].includes(by) && `replay.by ${by}`) ||
     (!["force_self", "prefer_self", "off"].includes(fallback) && `replay.fallback ${fallback}`) ||
-    (!(timeout >= 0) && `replay.timeout ${timeout}`);
+    ((!(timeout >= 0) || timeout === Infinity) && `replay.timeout ${timeout}`);
   if (fault) throw new TypeError(`Cannot create proxy: unknown ${fault}`);
   if (region !== undefined && !REGIONS.test(region)) {
     throw new RangeError(
@@ -101,8 +101,14 @@ const MAX_BODY = 2 ** 20;
  * @param hostname The primary's name: on Fly.io the id of its Machine.
  * @param hops The count that the next node reads.
  * @param options What else the replay says.
+ * @param method The request's method: the answer to HEAD has no body that could say more than a header.
  */
-export function replay(hostname: string, hops: string, options: ResolvedReplay): ResponseMessage {
+export function replay(
+  hostname: string,
+  hops: string,
+  options: ResolvedReplay,
+  method: string,
+): ResponseMessage {
   const { by, region, timeout, fallback, headers } = options;
   const fields: [string, string][] = [];
   if (by !== "region") fields.push([by, hostname]);
@@ -111,7 +117,7 @@ export function replay(hostname: string, hops: string, options: ResolvedReplay):
   if (fallback !== "off") fields.push(["fallback", fallback]);
   fields.push(["state", STATE + hops]);
   const set = Object.entries(headers).map(([name, value]) => ({ name, value }));
-  if (set.length > 0) {
+  if (set.length > 0 && method !== "HEAD") {
     const text = JSON.stringify({ ...Object.fromEntries(fields), transform: { set_headers: set } });
     return answerWith(409, REPLAY_TYPE, text);
   }
@@ -146,7 +152,7 @@ export function hasReplayFailed(headers: HeaderLines): boolean {
  * @param source The value of `fly-replay-src`.
  */
 export function stateOf(source: string): string | undefined {
-  const fields = source.split(";");
+  const fields = source.split(/\s*[;,]\s*/);
   const state = fields.find((field) => field.startsWith(`state=${STATE}`));
   return state?.slice(`state=${STATE}`.length);
 }

@@ -47,8 +47,8 @@ export function chooseWay(facts: WayFacts): Way {
   if (forward === "replay") return failed ? "unreachable" : "replay";
   // The node that waits for the answer is no edge: it would hand a replay to the client.
   if (forwarded) return direct ?? "none";
-  if (!throughFly) return direct ?? "replay";
   if (failed) return direct ?? "unreachable";
+  if (!throughFly) return direct ?? "replay";
   if (size === "large") return direct ?? "too large";
   if (size === "unknown") return direct ?? "no length";
   return "replay";

@@ -100,13 +100,15 @@ describe("fetchTransport()", () => {
   }
 
   it("does not call a request unsent whose body was read", async () => {
-    const transport = fetchTransport(async (_, init) => {
-      await new Response(init.body ?? null).text();
-      throw Object.assign(new Error("refused"), { code: "ECONNREFUSED" });
-    });
-    await assert.rejects(transport(get({ method: "POST", body: chunks("a") })), {
-      failure: "reset",
-    });
+    for (const code of ["ECONNREFUSED", "ENOTFOUND"]) {
+      const transport = fetchTransport(async (_, init) => {
+        await new Response(init.body ?? null).text();
+        throw Object.assign(new Error("failed"), { code });
+      });
+      await assert.rejects(transport(get({ method: "POST", body: chunks("a") })), {
+        failure: "reset",
+      });
+    }
   });
 
   it("says aborted when the client is gone", async () => {

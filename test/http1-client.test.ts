@@ -50,6 +50,32 @@ describe("createHttp1Client()", () => {
     await origin.peers[0]?.over();
   });
 
+  it("ends the attempt to connect when it is told so, and nothing after it", async () => {
+    const origin = await start(answering(() => "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"));
+    const client = create({});
+    const attempt = new AbortController();
+    let done = 0;
+    const connect = { signal: attempt.signal, done: () => void done++ };
+    // Nobody shakes hands there.
+    const silent = await start(() => {});
+    const secure = { ...get(silent.origin.replace("http:", "https:")), connect };
+    const failing = assert.rejects(client(secure), fails("unreachable"));
+    await eventually(
+      () => silent.peers.length === 1,
+      () => "for the connection",
+    );
+    attempt.abort();
+    await failing;
+    assert.equal(done, 0);
+    await assert.rejects(client({ ...get(origin.origin), connect }), fails("unreachable"));
+    const late = new AbortController();
+    const request = {
+      ...get(origin.origin),
+      connect: { signal: late.signal, done: () => late.abort() },
+    };
+    assert.equal((await client(request)).status, 200);
+  });
+
   it("gives up on an upstream that stops taking the body", { timeout: 20_000 }, async () => {
     const origin = await start((peer) => void peer.socket.once("data", () => peer.socket.pause()));
     const client = create({ headTimeout: 50 });

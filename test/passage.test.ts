@@ -35,7 +35,10 @@ interface Network {
   /** What reached the proxy of a node, in the order in which it came. */
   arrived: { at: string; request: UpstreamRequest }[];
   /** What is wrong with the connection to a node: an error, or that nothing comes until it is aborted. */
-  fault: (name: string, request: UpstreamRequest) => TransportError | "silence" | undefined;
+  fault: (
+    name: string,
+    request: UpstreamRequest,
+  ) => TransportError | "silence" | "no connection" | undefined;
   add(name: string, primary: Node["state"]["primary"], options?: Partial<ProxyOptions>): Node;
 }
 
@@ -55,11 +58,16 @@ function network(): Network {
             return one.app.answer(request);
           }
           const fault = self.fault(host, request);
-          if (fault === "silence") return silence(request.signal);
+          if (fault === "no connection") return noConnection(request);
+          if (fault === "silence") {
+            request.connect?.done();
+            return silence(request.signal);
+          }
           if (fault !== undefined) return Promise.reject(fault);
           const next = nodes.get(host);
           if (next === undefined) return Promise.reject(new TransportError("unreachable", host));
-          self.arrived.push({ at: host, request });
+          request.connect?.done();
+          if (request.target !== "/litefs/health") self.arrived.push({ at: host, request });
           return next.proxy.handle(incoming(request));
         },
         ...options,
@@ -69,6 +77,14 @@ function network(): Network {
     },
   };
   return self;
+}
+
+function noConnection({ connect, signal }: UpstreamRequest): Promise<never> {
+  return new Promise((_, reject) => {
+    const end = (): void => reject(new TransportError("unreachable", "Connect timed out"));
+    connect?.signal.addEventListener("abort", end);
+    signal.addEventListener("abort", end);
+  });
 }
 
 function silence(signal: AbortSignal): Promise<never> {
@@ -368,6 +384,84 @@ describe("createProxy() with a primary that moves", () => {
     }
   });
 
+  it("lets who is not the primary any more answer what it has, or has sent on", async () => {
+    const { net, primary, replica } = pair();
+    let finish: () => void = () => {};
+    primary.app.answer = () =>
+      new Promise((resolve) => {
+        finish = () => resolve({ ...NOTHING, headers: [] });
+      });
+    const pending = begin(replica.send("POST", "/"));
+    await settled();
+    replica.state.primary = at("q");
+    await replica.clock.advance(30_000);
+    assert.equal(pending.response(), undefined);
+    finish();
+    await settled();
+    assert.equal(pending.response()?.status, 200);
+    assert.equal(net.arrived.length, 1);
+  });
+
+  it("goes to whoever takes over when the old primary takes no connection", async () => {
+    const net = network();
+    const replica = net.add("r", at("p"));
+    const next = net.add("q", here);
+    net.fault = (name) => (name === "p" ? "no connection" : undefined);
+    const pending = begin(replica.send("POST", "/"));
+    await replica.clock.advance(500);
+    replica.state.primary = at("q");
+    await replica.clock.advance(1500);
+    assert.equal(pending.response()?.status, 200);
+    assert.equal(next.seen.length, 1);
+  });
+
+  it("ends the attempt to connect when a write has been held for long enough", async () => {
+    const { net, replica } = pair();
+    net.fault = () => "no connection";
+    const pending = begin(replica.send("POST", "/"));
+    await replica.clock.advance(4900);
+    assert.equal(pending.response(), undefined);
+    await replica.clock.advance(200);
+    assert.equal(pending.response()?.status, 503);
+  });
+
+  it("holds a write for no longer in all, whatever it waits for", async () => {
+    const { net, replica } = pair();
+    net.fault = () => new TransportError("refused", "down");
+    replica.state.primary = unknown;
+    const pending = begin(replica.send("POST", "/"));
+    await replica.clock.advance(4000);
+    replica.state.primary = at("p");
+    replica.state.changed();
+    await replica.clock.advance(1100);
+    assert.equal(pending.response()?.status, 503);
+  });
+
+  it("sends who is held away when it closes", async () => {
+    const { net, replica } = pair();
+    net.fault = () => new TransportError("refused", "down");
+    const pending = begin(replica.send("POST", "/"));
+    await replica.clock.advance(500);
+    replica.proxy.close();
+    await replica.clock.advance(200);
+    assert.equal(pending.response()?.status, 503);
+  });
+
+  it("takes a replay by LiteFS's own proxy, which no edge will see, for what it is", async () => {
+    const { primary, replica } = pair();
+    primary.app.headers = ["Fly-Replay", "instance=q"];
+    assert.equal((await replica.send("POST", "/")).status, 503);
+    assert.equal((await pair().replica.send("POST", "/")).status, 200);
+  });
+
+  it("tells no client who the primary is", async () => {
+    const { replica } = pair({ primaryUrl: undefined, forward: "direct", serverTiming: true });
+    replica.state.primary = at("10.9.8.7");
+    const { headers } = await replica.send("POST", "/");
+    assert.ok(headers.includes("Server-Timing"));
+    assert.ok(!headers.join("\n").includes("10.9.8.7"));
+  });
+
   it("gives up on a primary that has vanished without a word", async () => {
     const { net, replica } = pair();
     let signal: AbortSignal | undefined;
@@ -468,6 +562,20 @@ describe("createProxy() with a primary that is down for many", () => {
     assert.equal(later.response(), undefined);
   });
 
+  it("gives back what it has taken, and leaves room for others", async () => {
+    const few = pair({ maxForwards: 1 });
+    for (let sent = 0; sent < 3; sent++)
+      assert.equal((await few.replica.send("POST", "/")).status, 200);
+    const { net, replica } = pair({ maxWaitersPerClient: 1 });
+    net.fault = () => "silence";
+    void replica.send("POST", "/");
+    await settled();
+    assert.equal((await replica.send("POST", "/")).status, 503);
+    net.fault = () => undefined;
+    const other = { clientAddress: "203.0.113.9" };
+    assert.equal((await replica.send("POST", "/", [], other)).status, 200);
+  });
+
   it("takes no more than it may", async () => {
     const { net, replica } = pair({ maxForwards: 2 });
     net.fault = () => "silence";
@@ -483,52 +591,62 @@ describe("createProxy() with a primary that is down for many", () => {
 });
 
 describe("createProxy() with counts that clients make up", () => {
-  it("does not hear an outsider's", async () => {
-    const { primary, replica } = pair();
-    const outside = { clientAddress: "203.0.113.9" };
-    const response = await replica.send("POST", "/", ["Txid-Hops", "2"], outside);
-    assert.equal(response.status, 200);
-    assert.equal(primary.seen.length, 1);
+  it("ends what claims to have gone round, whoever says so, and nothing else", async () => {
+    for (const clientAddress of ["203.0.113.9", "10.0.0.1"]) {
+      for (const [value, status] of [
+        ["2", 503],
+        ["99/1/k1/x", 503],
+        ["1", 200],
+        ["-1", 200],
+        ["x", 200],
+        ["2x", 200],
+      ] as const) {
+        const { primary, replica } = pair();
+        const response = await replica.send("POST", "/", ["Txid-Hops", value], { clientAddress });
+        assert.equal(response.status, status, value);
+        assert.equal(primary.seen.length, status === 200 ? 1 : 0);
+      }
+    }
   });
 
-  it("hears a neighbour's", async () => {
-    assert.equal((await pair().replica.send("POST", "/", ["Txid-Hops", "2"])).status, 503);
-    assert.equal((await pair().replica.send("POST", "/", ["Txid-Hops", "-1"])).status, 200);
-    assert.equal((await pair().replica.send("POST", "/", ["Txid-Hops", "x"])).status, 200);
+  it("ends a request that nodes send round although they do not believe each other", async () => {
+    for (const [one, other] of [
+      [{ trustedProxies: ["192.0.2.0/24"] }, { trustedProxies: ["192.0.2.0/24"] }],
+      [{ signing: KEYS }, {}],
+    ]) {
+      const net = network();
+      const a = net.add("a", at("b"), one);
+      net.add("b", at("a"), other);
+      assert.equal((await a.send("POST", "/")).status, 503);
+      assert.equal(net.arrived.length, 2);
+    }
   });
 
-  it("hears with keys what is signed alone, for the same request, and for a while", async () => {
+  it("takes with keys for another node's what is signed, for the same request, and for a while", async () => {
     const { net, replica } = pair({ signing: KEYS });
     await replica.send("POST", "/");
     const [first] = net.arrived;
     const signed =
       header({ ...NOTHING, headers: first?.request.headers ?? [] }, "txid-hops")[0] ?? "";
     assert.match(signed, /^1\/\d+\/k1\/[\w-]{43}$/);
-    const loop = network();
-    const a = loop.add("a", at("b"), { signing: KEYS });
-    loop.add("b", at("a"), { signing: KEYS });
-    assert.equal((await a.send("POST", "/")).status, 503);
-    const [, second] = loop.arrived;
-    const two =
-      header({ ...NOTHING, headers: second?.request.headers ?? [] }, "txid-hops")[0] ?? "";
-    assert.match(two, /^2\//);
+    // Where there is no other way, another node gets no replay, which it would hand to its client.
     const ask = async (
       method: string,
       target: string,
       value: string,
       later = 0,
     ): Promise<number> => {
-      const one = pair({ signing: KEYS }).replica;
+      const one = pair({ signing: KEYS, primaryUrl: undefined }).replica;
       await one.clock.advance(later);
       return (await one.send(method, target, ["Txid-Hops", value])).status;
     };
-    assert.equal(await ask("POST", "/", two), 503);
-    assert.equal(await ask("POST", "/", "2"), 200);
-    assert.equal(await ask("POST", "/", two.replace(/^2/, "3")), 200);
-    assert.equal(await ask("POST", "/other", two), 200);
-    assert.equal(await ask("PUT", "/", two), 200);
-    assert.equal(await ask("POST", "/", two, 121_000), 200);
-    assert.equal(await ask("POST", "/", two.slice(0, -1)), 200);
+    assert.equal(await ask("POST", "/", signed), 503);
+    assert.equal(await ask("POST", "/", "1"), 409);
+    assert.equal(await ask("POST", "/", signed.replace(/^1/, "0")), 409);
+    assert.equal(await ask("POST", "/other", signed), 409);
+    assert.equal(await ask("PUT", "/", signed), 409);
+    assert.equal(await ask("POST", "/", signed, 121_000), 409);
+    assert.equal(await ask("POST", "/", signed.slice(0, -1)), 409);
   });
 
   it("signs what an edge carries, too", async () => {
@@ -619,10 +737,12 @@ describe("createProxy() with what fly-replay says", () => {
     assert.equal(primary.seen.length, 1);
     for (const forward of ["auto", "replay"] as const) {
       const lonely = pair({ forward, primaryUrl: undefined }).replica;
-      const response = await lonely.send("POST", "/", failed);
-      assert.equal(response.status, 503);
-      assert.deepEqual(header(response, "retry-after"), ["1"]);
-      assert.deepEqual(header(response, "fly-replay"), []);
+      for (const lines of [failed, failed.slice(2)]) {
+        const response = await lonely.send("POST", "/", lines);
+        assert.equal(response.status, 503);
+        assert.deepEqual(header(response, "retry-after"), ["1"]);
+        assert.deepEqual(header(response, "fly-replay"), []);
+      }
     }
   });
 

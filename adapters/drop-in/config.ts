@@ -105,7 +105,7 @@ export function configure(
   const given: Partial<Values> = { ...read?.values, ...flags.values };
   const dir = given.dir || read?.fuseDir || "/litefs";
   const api = given.api ?? apiOf(sources);
-  const app = lookup("FLY_APP_NAME");
+  const app = lookup("FLY_APP_NAME") || undefined;
   const clientHeader = given["client-header"] || (app === undefined ? "" : "Fly-Client-IP");
   const url = given["primary-url"] ?? standardPrimaryUrl(given.addr?.port ?? 0, app) ?? false;
   const known = { ...given, "primary-url": url };

@@ -68,6 +68,7 @@ export function createHttp1Client(options: Http1ClientOptions = {}): Http1Client
     if (request.signal.aborted) throw new TransportError("aborted", "Request aborted");
     const kept = pool.take(request.origin);
     if (kept === undefined) return sendOnNew(request);
+    request.connect?.done();
     try {
       return await kept.send(request);
     } catch (error) {
@@ -77,8 +78,9 @@ export function createHttp1Client(options: Http1ClientOptions = {}): Http1Client
   }
 
   async function sendOnNew(request: UpstreamRequest): Promise<ResponseMessage> {
-    const { origin, signal } = request;
-    const socket = await openSocket(origin, signal, connectTimeout);
+    const { origin, signal, connect } = request;
+    const socket = await openSocket(origin, signal, connectTimeout, connect?.signal);
+    connect?.done();
     const connection = createUpstreamConnection(socket, {
       limits,
       headTimeout,

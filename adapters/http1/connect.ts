@@ -9,22 +9,30 @@ import { PROBE_DELAY } from "./limits.ts";
  * @param origin Its scheme, host and port.
  * @param signal Gives up when it aborts.
  * @param timeout How long it may take, in milliseconds; 0 means no limit.
+ * @param connecting Gives up as well, but as what leads nowhere.
  * @returns The connection, once it is up.
  * @throws {TransportError} When it does not come up; nothing has been sent then.
  */
-export function openSocket(origin: string, signal: AbortSignal, timeout: number): Promise<Socket> {
+export function openSocket(
+  origin: string,
+  signal: AbortSignal,
+  timeout: number,
+  connecting?: AbortSignal,
+): Promise<Socket> {
   return new Promise((resolve, reject) => {
     const { socket, readyEvent } = begin(new URL(origin));
     // An error that comes while nobody else listens must not end the process.
     socket.on("error", () => {});
     const late = (): void => give(new TransportError("unreachable", "Connect timed out"));
     const timer = timeout > 0 ? setTimeout(late, timeout) : undefined;
+    connecting?.addEventListener("abort", late);
     const abort = (): void => give(new TransportError("aborted", "Request aborted"));
     const fail = (error: Error): void =>
       give(new TransportError(failureOf(error), "Connect failed", { cause: error }));
     function leave(): void {
       clearTimeout(timer);
       signal.removeEventListener("abort", abort);
+      connecting?.removeEventListener("abort", late);
       socket.off("error", fail);
     }
     function give(error: TransportError): void {
@@ -34,6 +42,7 @@ export function openSocket(origin: string, signal: AbortSignal, timeout: number)
     }
     signal.addEventListener("abort", abort);
     socket.on("error", fail);
+    if (connecting?.aborted === true) late();
     socket.once(readyEvent, () => {
       leave();
       socket.setNoDelay(true);

@@ -257,8 +257,8 @@ export const MUTANTS: readonly Mutant[] = [
     "what the primary's proxy may have taken is sent again",
     3387,
     "src/direct.ts",
-    "if (!isUnsent(error) || isLast) throw error;",
-    "if (isLast) throw error;",
+    "if (!isUnsent(error) || isLast || request.signal.aborted) throw error;",
+    "if (isLast || request.signal.aborted) throw error;",
   ),
   mutant(
     "a replica puts its own token on the primary's answer",

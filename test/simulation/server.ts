@@ -191,20 +191,25 @@ export function createServer(replica: Replica, surroundings: Surroundings): Serv
 
   /** Sends a request to another proxy. */
   async function sendOn(request: UpstreamRequest): Promise<ResponseMessage> {
-    const id = Number(valueOf(request.headers, "x-exchange"));
-    const visit = surroundings.visits.get(id);
+    const named = valueOf(request.headers, "x-exchange");
+    const visit = surroundings.visits.get(Number(named));
+    const server = surroundings.find(request.origin.slice("http://".length));
+    // Whoever asks for nothing else wants to know whether there is an answer.
+    if (named === undefined && server?.isUp() === true && !cluster.isCut(server.index))
+      return { status: 200, statusText: "", headers: [], body: null };
+    if (named === undefined) throw new core.TransportError("refused", "The proxy is down");
     const trip = visit?.exchange.trips.findLast(
       ({ node, end }) => node === index && end === undefined,
     );
     if (visit === undefined || trip === undefined)
       throw new Error("A proxy has sent on what nobody has sent");
     trip.sentOn ??= timeline.now();
-    const server = surroundings.find(request.origin.slice("http://".length));
     await timeline.sleep(visit.random.time(0, plan.transit));
     const isCut =
       plan.cutsRequests && [index, server?.index ?? 0].some((node) => cluster.isCut(node));
     if (isCut) throw new core.TransportError("unreachable", "The network is cut");
     if (server?.isUp() !== true) throw new core.TransportError("refused", "The proxy is down");
+    request.connect?.done();
     const gone = new AbortController();
     const leave = (): void => gone.abort();
     request.signal.addEventListener("abort", leave, { once: true });
