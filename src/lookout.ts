@@ -1,5 +1,5 @@
 import type { Clock } from "./clock.ts";
-import { TransportError } from "./message.ts";
+import { type ResponseMessage, TransportError } from "./message.ts";
 import type { Primary } from "./storage.ts";
 
 /** Sees to it that nobody awaits the answer of a primary that is gone: a machine that vanishes closes no connection. */
@@ -13,12 +13,12 @@ export interface Lookout {
    * @param send Sends the request; its signal aborts with the other one, and when the primary is given up.
    * @throws {TransportError} What sending throws, or `"timeout"` when the primary is given up.
    */
-  await<T>(
+  await(
     hostname: string,
     watch: Watch,
     signal: AbortSignal,
-    send: (signal: AbortSignal) => Promise<T>,
-  ): Promise<T>;
+    send: (signal: AbortSignal) => Promise<ResponseMessage>,
+  ): Promise<ResponseMessage>;
 }
 
 /** What is done about a primary that is none any more. */
@@ -94,21 +94,24 @@ export function createLookout(
           own.abort();
         },
       };
-      // Where there is an answer it stays: the client may leave while the body is still coming.
       if (signal.aborted) leave();
       signal.addEventListener("abort", leave, { once: true });
       awaiting.add(one);
       timer ??= clock.setTimeout(() => void look(), INTERVAL);
+      let isComing = false;
       try {
-        return await send(own.signal);
+        const response = await send(own.signal);
+        // The client may leave while the body is still coming.
+        isComing = response.body !== null && !(response.body instanceof Uint8Array);
+        return response;
       } catch (error) {
-        signal.removeEventListener("abort", leave);
         if (!isGivenUp) throw error;
         throw new TransportError("timeout", `${hostname} is no longer the primary`, {
           cause: error,
         });
       } finally {
         awaiting.delete(one);
+        if (!isComing) signal.removeEventListener("abort", leave);
       }
     },
   };

@@ -85,6 +85,8 @@ interface Connection {
   since: number;
   /** The request that is being answered. */
   exchange: Exchange | undefined;
+  /** Tells whoever makes an answer that nobody waits for it any more; undefined when the next request needs a new one. */
+  controller: AbortController | undefined;
   /** Finds the rest of the request's body; undefined once all of it has come. */
   decoder: BodyDecoder | undefined;
   /** Hands the request's body to whoever reads it. */
@@ -102,8 +104,6 @@ interface Connection {
 /** A request and its answer. */
 interface Exchange {
   readonly head: RequestHead;
-  /** Tells whoever makes the answer that nobody waits for it any more. */
-  readonly controller: AbortController;
   /** The answer's body on its way out. */
   source: AsyncIterator<Uint8Array> | undefined;
   /** Whether the final answer has begun to go out. */
@@ -135,6 +135,7 @@ export function serveConnection(socket: Socket, context: ServerContext): ServerC
     phase: "idle",
     since: performance.now(),
     exchange: undefined,
+    controller: undefined,
     decoder: undefined,
     channel: undefined,
     gone: false,
@@ -241,8 +242,6 @@ function begin(connection: Connection, head: RequestHead): void {
   const { context, inbox, socket } = connection;
   const exchange: Exchange = {
     head,
-    // Made for every request: a getter in its place would give every message a shape of its own, which costs more.
-    controller: new AbortController(),
     source: undefined,
     answered: false,
     endsWithConnection: false,
@@ -250,6 +249,7 @@ function begin(connection: Connection, head: RequestHead): void {
   };
   connection.exchange = exchange;
   connection.channel = undefined;
+  connection.controller ??= new AbortController();
   let decoder: BodyDecoder | undefined;
   if (head.framing.kind !== "none") {
     decoder = createBodyDecoder(head.framing, context.limits);
@@ -269,7 +269,7 @@ function begin(connection: Connection, head: RequestHead): void {
     headers: head.headers,
     body,
     trailers: decoder === undefined ? undefined : () => decoder.trailers(),
-    signal: exchange.controller.signal,
+    signal: connection.controller.signal,
     inform: (status, headers) => inform(connection, exchange, status, headers),
     scheme: "http",
     clientAddress: connection.clientAddress,
@@ -386,6 +386,11 @@ async function switchProtocols(
 
 /** Takes up the next request, or ends the connection. */
 function finish(connection: Connection, close: boolean): void {
+  const { exchange } = connection;
+  // Where both messages were at hand nobody listens any more, and the next request can have the same signal: to make one
+  // costs more than to parse a head.
+  if (exchange?.source !== undefined || exchange?.head.framing.kind !== "none")
+    connection.controller = undefined;
   connection.exchange = undefined;
   if (connection.gone) return;
   if (close || connection.context.isDraining()) {
@@ -488,10 +493,10 @@ function leave(connection: Connection): void {
 
 /** Tells whoever reads the request or makes the answer that it is over. */
 function abandon(connection: Connection, reason: Error): void {
-  const { exchange, channel } = connection;
+  const { exchange, channel, controller } = connection;
   connection.gone = true;
   channel?.fail(reason);
-  exchange?.controller.abort();
+  if (exchange !== undefined) controller?.abort();
   if (exchange?.source !== undefined) letGo(exchange.source);
 }
 
