@@ -8,6 +8,7 @@ import {
   TransportError,
   type UpstreamRequest,
 } from "./message.ts";
+import type { MaybePromise } from "./storage.ts";
 import { clientNetwork, type Trust } from "./trust.ts";
 
 /** How often a target that does not listen yet is tried, in milliseconds; LiteFS's interval. */
@@ -106,10 +107,11 @@ function withForwarded(
 ): HeaderLines {
   const peer = request.clientAddress;
   const believed = peer === undefined || isTrusted(peer);
-  const lines = believed
-    ? filterLines(headers, (name) => name !== "x-forwarded-for")
-    : filterLines(headers, (name) => !name.startsWith("x-forwarded-") && name !== "forwarded");
+  const isReplaced = believed ? isPathField : isForwardingField;
   const path = believed ? allValues(headers, "x-forwarded-for") : [];
+  const lines = headers.some((name, index) => index % 2 === 0 && isReplaced(name))
+    ? filterLines(headers, (name) => !isReplaced(name))
+    : headers;
   if (peer !== undefined) path.push(peer);
   if (path.length > 0) lines.push("X-Forwarded-For", path.join(", "));
   if (firstValue(lines, "x-forwarded-proto") === undefined)
@@ -118,6 +120,16 @@ function withForwarded(
   if (host !== undefined && firstValue(lines, "x-forwarded-host") === undefined)
     lines.push("X-Forwarded-Host", host);
   return lines;
+}
+
+function isPathField(name: string): boolean {
+  return name.length === 15 && name.toLowerCase() === "x-forwarded-for";
+}
+
+function isForwardingField(name: string): boolean {
+  if (name.length < 9) return false;
+  const lower = name.toLowerCase();
+  return lower.startsWith("x-forwarded-") || lower === "forwarded";
 }
 
 /**
@@ -137,12 +149,12 @@ export async function sendHeld(
   transport: Transport,
   holdTimeout: number,
   clock: Clock,
-  stillHolds: () => Promise<boolean>,
+  stillHolds: () => MaybePromise<boolean>,
 ): Promise<ResponseMessage | undefined> {
   const deadline = clock.now() + holdTimeout;
   for (;;) {
     try {
-      return await exchange(request, transport);
+      return passed(await transport(request));
     } catch (error) {
       const isRefused = error instanceof TransportError && error.failure === "refused";
       if (!isRefused || clock.now() + RETRY_INTERVAL > deadline || request.signal.aborted)
@@ -158,7 +170,11 @@ export async function exchange(
   request: UpstreamRequest,
   transport: Transport,
 ): Promise<ResponseMessage> {
-  const response = await transport(request);
+  return passed(await transport(request));
+}
+
+/** Returns an answer without what ends at the connection that it came on. */
+function passed(response: ResponseMessage): ResponseMessage {
   return response.status === 101 ? response : { ...response, headers: passable(response) };
 }
 

@@ -66,6 +66,15 @@ const HOP_BY_HOP: ReadonlySet<string> = new Set([
   "txid-hops",
 ]);
 
+/** For each length of a name, whether one of these has it: almost no name has to be looked up. */
+const HOP_BY_HOP_LENGTHS: readonly boolean[] = Array.from({ length: 20 }, (_, length) =>
+  Array.from(HOP_BY_HOP).some((name) => name.length === length),
+);
+
+function isHopByHop(name: string): boolean {
+  return HOP_BY_HOP_LENGTHS[name.length] === true && HOP_BY_HOP.has(name.toLowerCase());
+}
+
 /**
  * Fields that a `Connection` header cannot take away: the framing, and what proxies in front of us vouch for, so that
  * a client cannot erase its own traces by calling them hop-by-hop.
@@ -88,12 +97,18 @@ function isProtected(name: string): boolean {
  * @param headers The section as it was received.
  */
 export function endToEnd(headers: HeaderLines): HeaderLines {
-  const connection = allValues(headers, "connection");
-  const named = connection.length === 0 ? [] : listMembers(connection);
-  return filterLines(
-    headers,
-    (name) => !HOP_BY_HOP.has(name) && (isProtected(name) || !named.includes(name)),
-  );
+  const named = listMembers(allValues(headers, "connection"));
+  const kept: HeaderLines = [];
+  for (let index = 0; index < headers.length; index += 2) {
+    const name = headers[index] ?? "";
+    if (isHopByHop(name) || (named.length > 0 && isNamed(name.toLowerCase(), named))) continue;
+    kept.push(name, headers[index + 1] ?? "");
+  }
+  return kept;
+}
+
+function isNamed(name: string, named: readonly string[]): boolean {
+  return named.includes(name) && !isProtected(name);
 }
 
 /** Tells whether `TE` says that trailers are welcome (RFC 9110 section 10.1.4), which an intermediary may pass on. */

@@ -9,6 +9,8 @@ import type { Token } from "./token.ts";
 
 /** Decides which tokens a response carries. */
 export interface Minter {
+  /** Tells whether a response may have to carry any token at all. */
+  isDue(facts: MintFacts): boolean;
   /** Puts on a response what its client has written and seen. */
   mint(response: ResponseMessage, facts: MintFacts): Promise<ResponseMessage>;
   /** Takes all tokens away from a client. */
@@ -16,7 +18,7 @@ export interface Minter {
 }
 
 /** What is known of a request when its answer comes. */
-interface MintFacts {
+export interface MintFacts {
   readonly request: IncomingRequest;
   /** What its client holds. */
   readonly claims: Claims;
@@ -38,12 +40,16 @@ export function createMinter(
 ): Minter {
   const { reads, cluster, signer, clock } = settings;
 
+  /** Tells whether a client is to know later what it sees now. */
+  function isSeen(claims: Claims): boolean {
+    return reads === "all" || (reads === "session" && (!claims.isEmpty || claims.byHeader));
+  }
+
   async function mint(
     response: ResponseMessage,
     { request, claims, wrote }: MintFacts,
   ): Promise<ResponseMessage> {
-    const seen = reads === "all" || (reads === "session" && (!claims.isEmpty || claims.byHeader));
-    if (!wrote && !seen && claims.isEmpty) return response;
+    const seen = isSeen(claims);
     if (response.status === 101 || isShareable(request.method, response.headers)) return response;
     // The positions are read as late as can be, so that they cover what the app has done.
     const found = await Promise.all(
@@ -117,6 +123,7 @@ export function createMinter(
   }
 
   return {
+    isDue: ({ claims, wrote }) => wrote || !claims.isEmpty || isSeen(claims),
     mint,
     withdraw: (response, request, claims) => {
       const minted = databases.map(({ name }) => ({

@@ -7,6 +7,7 @@ import { createPassage } from "./passage.ts";
 import { decodePath, matchesAny, matchesEvery } from "./pattern.ts";
 import { createReads } from "./reads.ts";
 import { createRunner, UNAVAILABLE } from "./runner.ts";
+import type { MaybePromise } from "./storage.ts";
 import { createTarget } from "./target.ts";
 import { beginTrail, createReporter } from "./trail.ts";
 import { fromRequest, toResponse } from "./web.ts";
@@ -66,7 +67,7 @@ export function createProxy(options: ProxyOptions): Proxy {
   const read = createReads(settings, node, runner, passage, reporter, write);
   let draining = false;
 
-  async function route(request: IncomingRequest): Promise<ResponseMessage> {
+  function route(request: IncomingRequest): MaybePromise<ResponseMessage> {
     const { method, target: full } = request;
     // What CONNECT names is no path: no pattern can let it pass.
     if (method === "CONNECT") return refuse(request, notAllowed());

@@ -41,15 +41,19 @@ export function createReads(
   const allowPrimaryRead = createAllowance(settings.primaryReadRate, clock);
   const { own } = reporter;
 
-  async function read(request: IncomingRequest): Promise<ResponseMessage> {
+  function read(request: IncomingRequest): Promise<ResponseMessage> {
     const claims = node.claims(request);
     const trail = beginTrail(request, "read", claims);
-    if (claims.isEmpty) return here(trail, "no token");
+    return claims.isEmpty ? here(trail, "no token") : judged(trail);
+  }
+
+  async function judged(unjudged: Trail): Promise<ResponseMessage> {
+    const { claims } = unjudged;
     const { standing, isBehind, believed, forged } = await node.judge(claims);
-    const judged: Trail = { ...trail, isBehind };
-    if (standing === "caught up") return here(judged, forged ? "the token is made up" : standing);
-    if ((await node.primary()).at === "here") return lostPast(judged);
-    return standing === "foreign" ? foreign(judged) : behind(judged, believed);
+    const trail: Trail = { ...unjudged, isBehind };
+    if (standing === "caught up") return here(trail, forged ? "the token is made up" : standing);
+    if ((await node.primary()).at === "here") return lostPast(trail);
+    return standing === "foreign" ? foreign(trail) : behind(trail, believed);
   }
 
   /**

@@ -2,7 +2,8 @@ import { fetchTransport } from "./fetch-transport.ts";
 import { sendHeld, toUpstream } from "./forward.ts";
 import { endToEnd } from "./headers.ts";
 import { type IncomingRequest, type ResponseMessage, TransportError } from "./message.ts";
-import type { ResolvedOptions } from "./options.ts";
+import type { ResolvedOptions, TargetFunction } from "./options.ts";
+import type { MaybePromise } from "./storage.ts";
 import { fromRequest, fromResponse, toRequest } from "./web.ts";
 
 /** The app behind the proxy. */
@@ -11,13 +12,13 @@ export interface Target {
    * Sends a request to the app, if need be once it listens.
    *
    * @param request The client's request.
-   * @param stillHolds Asked before each new try: whether what sent the request here is still so. Left out: it is.
+   * @param stillHolds Asked before each new try: whether what sent the request here is still so.
    * @returns The answer, or undefined when that is no longer so; then nothing was sent.
    * @throws {TransportError} When the app does not answer.
    */
   send(
     request: IncomingRequest,
-    stillHolds: () => Promise<boolean>,
+    stillHolds: () => MaybePromise<boolean>,
   ): Promise<ResponseMessage | undefined>;
   /** Asks the app for a path, as a client without a body and without patience, and returns the status. */
   probe(path: string): Promise<number>;
@@ -31,8 +32,8 @@ export function createTarget(settings: ResolvedOptions): Target {
   const { app, origin, isTrusted, clock } = settings;
   const defaultTransport = fetchTransport();
   return {
-    send: async (request, stillHolds) => {
-      if (app !== undefined) return fromApp(await app(toRequest(request)));
+    send: (request, stillHolds) => {
+      if (app !== undefined) return sendToApp(app, request);
       const transport = settings.transport ?? request.transport ?? defaultTransport;
       const upstream = toUpstream(request, origin, isTrusted);
       return sendHeld(upstream, transport, settings.targetConnectTimeout, clock, stillHolds);
@@ -50,6 +51,10 @@ export function createTarget(settings: ResolvedOptions): Target {
       return response.status;
     },
   };
+}
+
+async function sendToApp(app: TargetFunction, request: IncomingRequest): Promise<ResponseMessage> {
+  return fromApp(await app(toRequest(request)));
 }
 
 /** Reads what an app in this process answered, without what belongs to a connection that it does not have. */

@@ -13,6 +13,7 @@ import { createInbox, type Inbox } from "./inbox.ts";
 import type { Limits } from "./limits.ts";
 import { parseRequestHead, ProtocolError, type RequestHead } from "./parse.ts";
 import { dispose, frameResponse, informationalHead, plain, switchingHead } from "./response.ts";
+import { takeSignal } from "./spare-signals.ts";
 import { createTunnel, joinTunnels } from "./tunnel.ts";
 import { drained, letGo, writeBody, writeHead } from "./write.ts";
 
@@ -386,10 +387,10 @@ async function switchProtocols(
 
 /** Takes up the next request, or ends the connection. */
 function finish(connection: Connection, close: boolean): void {
-  const { exchange } = connection;
-  // Where both messages were at hand nobody listens any more, and the next request can have the same signal: to make one
-  // costs more than to parse a head.
-  if (exchange?.source !== undefined || exchange?.head.framing.kind !== "none")
+  const { exchange, controller } = connection;
+  // What was streamed may still have listeners.
+  const wasStreamed = exchange?.source !== undefined || exchange?.head.framing.kind !== "none";
+  if (controller !== undefined && (wasStreamed || !takeSignal(controller.signal)))
     connection.controller = undefined;
   connection.exchange = undefined;
   if (connection.gone) return;

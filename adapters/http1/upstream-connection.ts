@@ -13,6 +13,7 @@ import { hearLastWords, type LastWords } from "./last-words.ts";
 import type { Limits } from "./limits.ts";
 import { parseResponseHead, ProtocolError, type ResponseHead } from "./parse.ts";
 import { expectsContinue, type FramedRequest, frameRequest } from "./request.ts";
+import { spareSignal } from "./spare-signals.ts";
 import { createTunnel } from "./tunnel.ts";
 import { drained, letGo, writeBody, writeHead } from "./write.ts";
 
@@ -160,24 +161,46 @@ function exchangeWith(connection: Connection, request: UpstreamRequest): Promise
       return;
     }
     request.signal.addEventListener("abort", exchange.abort);
-    void sendRequest(connection, exchange).catch((error: unknown) => {
-      if (connection.exchange === exchange)
-        fail(connection, "request", "Request body failed", error);
-    });
+    try {
+      sendRequest(connection, exchange);
+    } catch (error) {
+      failRequest(connection, exchange, error);
+    }
   });
 }
 
-async function sendRequest(connection: Connection, exchange: Exchange): Promise<void> {
+function failRequest(connection: Connection, exchange: Exchange, error: unknown): void {
+  if (connection.exchange === exchange) fail(connection, "request", "Request body failed", error);
+}
+
+function sendRequest(connection: Connection, exchange: Exchange): void {
   const { socket } = connection;
   const { request } = exchange;
   const framed = frameRequest(request);
   if (request.body !== null) connection.lastWords ??= hearLastWords(socket);
   writeHead(socket, framed.head, framed.whole);
+  if (request.body === null) endRequest(connection, exchange);
+  else
+    void sendRest(connection, exchange, framed).catch((error: unknown) =>
+      failRequest(connection, exchange, error),
+    );
+}
+
+/** Sends what does not go out with the head. */
+async function sendRest(
+  connection: Connection,
+  exchange: Exchange,
+  framed: FramedRequest,
+): Promise<void> {
   if (framed.whole !== undefined) await taken(connection, exchange);
   if (framed.stream !== undefined) {
-    if (expectsContinue(request.headers) && !(await permission(exchange))) return;
+    if (expectsContinue(exchange.request.headers) && !(await permission(exchange))) return;
     if (!(await sendBody(connection, exchange, framed, framed.stream))) return;
   }
+  endRequest(connection, exchange);
+}
+
+function endRequest(connection: Connection, exchange: Exchange): void {
   exchange.sent = true;
   startTimer(connection, exchange);
 }
@@ -366,4 +389,5 @@ function release(connection: Connection, exchange: Exchange): void {
   connection.exchange = undefined;
   clearTimeout(exchange.timer);
   exchange.request.signal.removeEventListener("abort", exchange.abort);
+  spareSignal(exchange.request.signal);
 }
