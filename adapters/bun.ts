@@ -98,7 +98,8 @@ function unmeasured(response: Response): Response {
  * stream made in JavaScript (https://github.com/oven-sh/bun/issues/21193).
  */
 function untyped(response: Response): Response {
-  if (response.body === null || response.headers.has("content-type")) return response;
+  // The type first: to ask Bun for a body makes a stream of it.
+  if (response.headers.has("content-type") || response.body === null) return response;
   const reader = response.body.getReader();
   const body = new ReadableStream({
     pull: async (controller) => {

@@ -97,7 +97,10 @@ function isProtected(name: string): boolean {
  * @param headers The section as it was received.
  */
 export function endToEnd(headers: HeaderLines): HeaderLines {
-  const named = listMembers(allValues(headers, "connection"));
+  // Options of the connection itself name no field that would not end here anyway.
+  const named = listMembers(allValues(headers, "connection")).filter(
+    (name) => name !== "close" && !isHopByHop(name),
+  );
   const kept: HeaderLines = [];
   for (let index = 0; index < headers.length; index += 2) {
     const name = headers[index] ?? "";
