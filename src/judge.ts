@@ -1,7 +1,8 @@
 import type { Claim, Claims } from "./claims.ts";
 import type { Clock } from "./clock.ts";
+import { all, andThen } from "./maybe-promise.ts";
 import type { Signer } from "./signature.ts";
-import type { Position, Storage } from "./storage.ts";
+import type { MaybePromise, Position, Storage } from "./storage.ts";
 import type { Token } from "./token.ts";
 import type { Waiters } from "./waiters.ts";
 
@@ -45,14 +46,16 @@ export interface JudgeOptions {
   readonly clock: Clock;
 }
 
-/** What became of the claim on one database. */
+/** What became of some of the tokens. */
 interface Finding {
   readonly standing: Standing;
   readonly isBehind: boolean;
-  /** The tokens that count. */
-  readonly tokens: readonly Token[];
-  readonly forged: boolean;
+  /** Those that nobody of the cluster can have minted. */
+  readonly forged: readonly Token[];
 }
+
+/** What becomes of tokens that ask for nothing that is not here. */
+const NOTHING: Finding = { standing: "caught up", isBehind: false, forged: [] };
 
 /** How far the clocks of two nodes may be apart, in milliseconds. */
 const CLOCK_SKEW = 60_000;
@@ -67,49 +70,49 @@ const CLOCK_SKEW = 60_000;
 export function createJudge(
   databases: readonly Database[],
   options: JudgeOptions,
-): (claims: Claims) => Promise<Verdict> {
+): (claims: Claims) => MaybePromise<Verdict> {
   const { signer, cluster, maxAge, plausibleGap, clock } = options;
 
-  return async (claims) => {
-    let standing: Standing = "caught up";
-    let isBehind = false;
-    let forged = false;
-    const believed: (Claim | undefined)[] = [];
-    for (const [index, database] of databases.entries()) {
+  return (claims) => {
+    const judged = databases.map((database, index) => {
       const claim = claims.claims[index];
-      const found = claim && (await judgeOne(database, claim));
-      if (found === undefined) {
-        believed.push(undefined);
-        continue;
-      }
-      standing = worse(standing, found.standing);
-      isBehind ||= found.isBehind;
-      forged ||= found.forged;
-      believed.push(claimOf(found.tokens));
-    }
-    if (!forged) return { standing, isBehind, believed: claims, forged };
-    const isEmpty = believed.every((claim) => claim === undefined);
-    return { standing, isBehind, believed: { ...claims, claims: believed, isEmpty }, forged };
+      return claim === undefined ? NOTHING : judgeOne(database, claim);
+    });
+    return andThen(all(judged), (findings) => {
+      const { standing, isBehind, forged } = findings.reduce(both);
+      if (forged.length === 0) return { standing, isBehind, believed: claims, forged: false };
+      return { standing, isBehind, believed: without(claims, forged), forged: true };
+    });
   };
 
-  async function judgeOne(database: Database, claim: Claim): Promise<Finding> {
-    const position = await database.storage.position();
-    const tokens: Token[] = [];
-    let standing: Standing = "caught up";
-    let isBehind = false;
-    for (const token of claim.tokens) {
-      const own = await standingOf(database.storage, token, position);
-      if (own === "caught up") {
-        tokens.push(token);
-        continue;
-      }
-      const credit = await creditOf(token, database.name, position);
-      if (credit === "forged") continue;
-      tokens.push(token);
-      standing = worse(standing, credit === "foreign" ? "foreign" : own);
-      isBehind ||= own === "behind";
-    }
-    return { standing, isBehind, tokens, forged: tokens.length < claim.tokens.length };
+  function judgeOne(database: Database, claim: Claim): MaybePromise<Finding> {
+    return andThen(database.storage.position(), (position) => {
+      const judged = claim.tokens.map((token) => judgeToken(database, token, position));
+      return andThen(all(judged), (findings) => findings.reduce(both));
+    });
+  }
+
+  /** Judges one token; what this node has anyway is not looked at any further. */
+  function judgeToken(
+    database: Database,
+    token: Token,
+    position: Position | undefined,
+  ): MaybePromise<Finding> {
+    return andThen(standingOf(database.storage, token, position), (standing) =>
+      standing === "caught up" ? NOTHING : judgeCredit(database, token, position, standing),
+    );
+  }
+
+  async function judgeCredit(
+    { name }: Database,
+    token: Token,
+    position: Position | undefined,
+    standing: Standing,
+  ): Promise<Finding> {
+    const credit = await creditOf(token, name, position);
+    if (credit === "forged") return { ...NOTHING, forged: [token] };
+    const isBehind = standing === "behind";
+    return { standing: credit === "foreign" ? "foreign" : standing, isBehind, forged: [] };
   }
 
   /** Tells what a token that asks for more than this node has is worth. */
@@ -137,18 +140,37 @@ export function createJudge(
  * @param token The token.
  * @param position The position that the node has applied, if there is one.
  */
-export async function standingOf(
+export function standingOf(
   storage: Storage,
   token: Token,
   position: Position | undefined,
-): Promise<Standing> {
+): MaybePromise<Standing> {
   if (position === undefined || token.position > position) return "behind";
   if (token.history === undefined || storage.historyAt === undefined) return "caught up";
-  const own = await storage.historyAt(token.position);
-  if (own !== undefined) return own === token.history ? "caught up" : "foreign";
-  // It may be forgotten, or not be there any more: a snapshot of a shorter history may have come meanwhile.
-  const now = await storage.position();
-  return now === undefined || token.position > now ? "behind" : "caught up";
+  return andThen(storage.historyAt(token.position), (own) => {
+    if (own !== undefined) return own === token.history ? "caught up" : "foreign";
+    // It may be forgotten, or not be there any more: a snapshot of a shorter history may have come meanwhile.
+    return andThen(storage.position(), (now) =>
+      now === undefined || token.position > now ? "behind" : "caught up",
+    );
+  });
+}
+
+function both(a: Finding, b: Finding): Finding {
+  if (a === NOTHING || b === NOTHING) return a === NOTHING ? b : a;
+  return {
+    standing: worse(a.standing, b.standing),
+    isBehind: a.isBehind || b.isBehind,
+    forged: [...a.forged, ...b.forged],
+  };
+}
+
+/** Returns the claims that are left when some tokens do not count. */
+function without(claims: Claims, forged: readonly Token[]): Claims {
+  const left = claims.claims.map(
+    (claim) => claim && claimOf(claim.tokens.filter((token) => !forged.includes(token))),
+  );
+  return { ...claims, claims: left, isEmpty: left.every((claim) => claim === undefined) };
 }
 
 function worse(a: Standing, b: Standing): Standing {

@@ -1,30 +1,35 @@
 import type { Claim, Claims } from "./claims.ts";
 import { cameSecurely } from "./forward.ts";
 import { type Database, standingOf } from "./judge.ts";
+import { all, andThen } from "./maybe-promise.ts";
 import type { IncomingRequest, ResponseMessage } from "./message.ts";
 import { type Carriage, isShareable, type Minted, withTokens } from "./mint.ts";
 import type { ResolvedOptions } from "./options.ts";
-import type { MaybePromise, Storage } from "./storage.ts";
+import type { MaybePromise, Position, Storage } from "./storage.ts";
 import type { Token } from "./token.ts";
 
 /** Decides which tokens a response carries. */
 export interface Minter {
-  /** Tells whether a response may have to carry any token at all. */
-  isDue(facts: MintFacts): boolean;
   /** Puts on a response what its client has written and seen. */
-  mint(response: ResponseMessage, facts: MintFacts): Promise<ResponseMessage>;
+  mint(response: ResponseMessage, facts: MintFacts): MaybePromise<ResponseMessage>;
   /** Takes all tokens away from a client. */
   withdraw(response: ResponseMessage, request: IncomingRequest, claims: Claims): ResponseMessage;
 }
 
 /** What is known of a request when its answer comes. */
-export interface MintFacts {
+interface MintFacts {
   readonly request: IncomingRequest;
   /** What its client holds. */
   readonly claims: Claims;
   /** Whether it has written. */
   readonly wrote: boolean;
 }
+
+/** How far a node has come, and in which history. */
+type Whereabouts = Pick<Token, "position" | "history">;
+
+/** The token of one database, and whether it covers what the client holds; undefined: there is none. */
+type Found = { readonly token: Token; readonly covers: boolean } | undefined;
 
 /**
  * Creates the minter of a proxy.
@@ -36,25 +41,36 @@ export interface MintFacts {
 export function createMinter(
   databases: readonly Database[],
   settings: ResolvedOptions,
-  orReport: <T>(ask: () => MaybePromise<T>) => Promise<T | undefined>,
+  orReport: <T>(ask: () => MaybePromise<T>) => MaybePromise<T | undefined>,
 ): Minter {
   const { reads, cluster, signer, clock } = settings;
+
+  /** Tells whether a response may have to carry any token at all: most reads are of clients who hold none. */
+  function isDue({ claims, wrote }: MintFacts): boolean {
+    return wrote || !claims.isEmpty || isSeen(claims);
+  }
 
   /** Tells whether a client is to know later what it sees now. */
   function isSeen(claims: Claims): boolean {
     return reads === "all" || (reads === "session" && (!claims.isEmpty || claims.byHeader));
   }
 
-  async function mint(
-    response: ResponseMessage,
-    { request, claims, wrote }: MintFacts,
-  ): Promise<ResponseMessage> {
-    const seen = isSeen(claims);
+  function mint(response: ResponseMessage, facts: MintFacts): MaybePromise<ResponseMessage> {
+    const { request, claims, wrote } = facts;
+    if (!isDue(facts)) return response;
     if (response.status === 101 || isShareable(request.method, response.headers)) return response;
     // The positions are read as late as can be, so that they cover what the app has done.
-    const found = await Promise.all(
-      databases.map((database, index) => tokenOf(database, claims.claims[index], wrote)),
-    );
+    const found = databases.map((one, index) => tokenOf(one, claims.claims[index], wrote));
+    return andThen(all(found), (tokens) => carry(response, facts, tokens));
+  }
+
+  /** Puts the tokens that were found on a response. */
+  function carry(
+    response: ResponseMessage,
+    { request, claims, wrote }: MintFacts,
+    found: readonly Found[],
+  ): ResponseMessage {
+    const seen = isSeen(claims);
     // Nobody is served here who holds more than is here, but where that is lost or made up.
     const reset = found.some((one) => one?.covers === false);
     if (!reset && !wrote && !seen) return response;
@@ -76,35 +92,44 @@ export function createMinter(
   }
 
   /** Makes the token of one database, and tells whether it covers what the client holds. */
-  async function tokenOf(
+  function tokenOf(
     { name, storage }: Database,
     claim: Claim | undefined,
     wrote: boolean,
-  ): Promise<{ readonly token: Token; readonly covers: boolean } | undefined> {
-    const found = await whereabouts(storage, wrote);
-    if (found === undefined) return undefined;
-    const { position, history } = found;
-    let covers = true;
-    for (const held of claim?.tokens ?? [])
-      covers &&= (await orReport(() => standingOf(storage, held, position))) === "caught up";
-    const token: Token = { position, history, cluster, proof: undefined };
-    return { token: signer === undefined ? token : await signer.sign(token, name, date()), covers };
+  ): MaybePromise<Found> {
+    return andThen(whereabouts(storage, wrote), (found) => {
+      if (found === undefined) return undefined;
+      const token: Token = { ...found, cluster, proof: undefined };
+      const standings = (claim?.tokens ?? []).map((held) =>
+        orReport(() => standingOf(storage, held, found.position)),
+      );
+      return andThen(all(standings), (standing) => {
+        const covers = standing.every((one) => one === "caught up");
+        if (signer === undefined) return { token, covers };
+        return signer.sign(token, name, date()).then((signed) => ({ token: signed, covers }));
+      });
+    });
   }
 
   /** Returns how far a node has come, and in which history. */
-  async function whereabouts(
-    storage: Storage,
-    wrote: boolean,
-  ): Promise<Pick<Token, "position" | "history"> | undefined> {
-    const position = await orReport(() => (wrote && storage.commit?.()) || storage.position());
-    if (position === undefined) return undefined;
-    const history = await orReport(() => storage.historyAt?.(position));
-    const isKnown = history !== undefined || storage.historyAt === undefined;
-    // Where commits are known of before they are here, so may their histories be later.
-    if (isKnown || storage.commit !== undefined) return { position, history };
-    // Another history may have come in between, in which there is no such position (yet).
-    const now = (await orReport(() => storage.position())) ?? position;
-    return { position: now, history: await orReport(() => storage.historyAt?.(now)) };
+  function whereabouts(storage: Storage, wrote: boolean): MaybePromise<Whereabouts | undefined> {
+    const asked = orReport(() => (wrote && storage.commit?.()) || storage.position());
+    return andThen(asked, (position) => {
+      if (position === undefined) return undefined;
+      return andThen(whereaboutsAt(storage, position), (found) => {
+        const isKnown = found.history !== undefined || storage.historyAt === undefined;
+        // Where commits are known of before they are here, so may their histories be later.
+        if (isKnown || storage.commit !== undefined) return found;
+        // Another history may have come in between, in which there is no such position (yet).
+        const again = orReport(() => storage.position());
+        return andThen(again, (now = position) => whereaboutsAt(storage, now));
+      });
+    });
+  }
+
+  function whereaboutsAt(storage: Storage, position: Position): MaybePromise<Whereabouts> {
+    const history = orReport(() => storage.historyAt?.(position));
+    return andThen(history, (known) => ({ position, history: known }));
   }
 
   function carriage(request: IncomingRequest, claims: Claims, reset: boolean): Carriage {
@@ -123,7 +148,6 @@ export function createMinter(
   }
 
   return {
-    isDue: ({ claims, wrote }) => wrote || !claims.isEmpty || isSeen(claims),
     mint,
     withdraw: (response, request, claims) => {
       const minted = databases.map(({ name }) => ({

@@ -1,6 +1,7 @@
 import { type Claims, createClaimReader } from "./claims.ts";
 import { clientOf } from "./forward.ts";
 import { createJudge, type Database, type Verdict } from "./judge.ts";
+import { andThen, isPromise } from "./maybe-promise.ts";
 import type { IncomingRequest } from "./message.ts";
 import type { ResolvedOptions } from "./options.ts";
 import { createSeats } from "./seats.ts";
@@ -17,7 +18,7 @@ export interface Node {
   /** Reads what a client has seen. */
   claims(request: Pick<IncomingRequest, "headers">): Claims;
   /** Tells how this node stands to what a client has seen. */
-  judge(claims: Claims): Promise<Verdict>;
+  judge(claims: Claims): MaybePromise<Verdict>;
   /** Takes a place for a request that is to wait, and returns what gives it back; undefined: too many wait. */
   takeSeat(request: IncomingRequest): (() => void) | undefined;
   /** Waits until every database has what the claims ask for; `"full"`: too many wait. */
@@ -25,7 +26,7 @@ export interface Node {
   /** Tells whether this node is so far behind that a wait would be in vain. */
   isHopeless(): Promise<boolean>;
   /** Asks a storage; what it throws is reported, and nothing is known. */
-  orReport<T>(ask: () => MaybePromise<T>): Promise<T | undefined>;
+  orReport<T>(ask: () => MaybePromise<T>): MaybePromise<T | undefined>;
   /** Tells whether nobody is to wait any more. */
   isClosed(): boolean;
   /** Sends everybody who waits away. */
@@ -56,13 +57,17 @@ export function createNode(settings: ResolvedOptions): Node {
     return (await orReport(() => storage.primary())) ?? { at: "unknown" };
   }
 
-  async function orReport<T>(ask: () => MaybePromise<T>): Promise<T | undefined> {
+  function orReport<T>(ask: () => MaybePromise<T>): MaybePromise<T | undefined> {
     try {
-      return await ask();
+      const answer = ask();
+      return isPromise(answer) ? answer.catch(report) : answer;
     } catch (error) {
-      onError(error);
-      return undefined;
+      return report(error);
     }
+  }
+
+  function report(error: unknown): undefined {
+    onError(error);
   }
 
   const takeSeat = (request: IncomingRequest): (() => void) | undefined =>
@@ -82,12 +87,11 @@ export function createNode(settings: ResolvedOptions): Node {
       return primary();
     },
     claims: ({ headers }) => readClaims(headers),
-    judge: async (claims) =>
-      (await orReport(() => judgeClaims(claims))) ?? {
-        ...BEHIND,
-        believed: claims,
-        forged: false,
-      },
+    judge: (claims) =>
+      andThen(
+        orReport(() => judgeClaims(claims)),
+        (verdict) => verdict ?? { ...BEHIND, believed: claims, forged: false },
+      ),
     waitFor: async ({ claims }, timeout, request) => {
       const leave = takeSeat(request);
       if (leave === undefined) return "full";

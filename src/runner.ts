@@ -1,4 +1,5 @@
 import { answer } from "./answer.ts";
+import { andThen } from "./maybe-promise.ts";
 import type { ResponseMessage } from "./message.ts";
 import { createMinter } from "./minter.ts";
 import type { Node } from "./node.ts";
@@ -40,10 +41,9 @@ export function createRunner(
     const { request, kind, claims } = trail;
     const word = appWord(response);
     const wrote = word === "wrote" || (kind === "write" && word !== "unchanged");
-    const facts = { request, claims, wrote };
-    // Most reads are of clients who hold nothing: their answers go out in the turn in which they come.
-    if (!minter.isDue(facts)) return reporter.finish(trail, reason, response);
-    return minter.mint(response, facts).then((ready) => reporter.finish(trail, reason, ready));
+    return andThen(minter.mint(response, { request, claims, wrote }), (ready) =>
+      reporter.finish(trail, reason, ready),
+    );
   }
 
   return {

@@ -44,8 +44,8 @@ export const MUTANTS: readonly Mutant[] = [
     "reads mint nothing",
     4,
     "src/minter.ts",
-    'const seen = reads === "all" || (reads === "session" && (!claims.isEmpty || claims.byHeader));',
-    "const seen = false;",
+    'return reads === "all" || (reads === "session" && (!claims.isEmpty || claims.byHeader));',
+    "return false;",
   ),
   mutant(
     "a position that is equal counts as behind",
@@ -142,7 +142,7 @@ export const MUTANTS: readonly Mutant[] = [
       },
       {
         file: "src/reads.ts",
-        text: 'if ((await node.primary()).at === "here") return lostPast(judged);',
+        text: 'if ((await node.primary()).at === "here") return lostPast(trail);',
         replacement: "",
       },
     ],
@@ -250,8 +250,8 @@ export const MUTANTS: readonly Mutant[] = [
     "the second database does not count",
     1,
     "src/judge.ts",
-    "databases.entries()",
-    "databases.slice(0, 1).entries()",
+    "const judged = databases.map(",
+    "const judged = databases.slice(0, 1).map(",
   ),
   mutant(
     "what the primary's proxy may have taken is sent again",
