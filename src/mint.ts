@@ -1,5 +1,6 @@
 import { COOKIE_NAME, cookieName, HEADER_NAME, SEEN_COOKIE_NAME } from "./claims.ts";
 import { allValues, filterLines, firstValue, listMembers } from "./headers.ts";
+import { createDateSpeller } from "./http-date.ts";
 import type { HeaderLines, ResponseMessage } from "./message.ts";
 import { formatToken, type Token } from "./token.ts";
 
@@ -42,11 +43,15 @@ export function formatCookie(
   value: string | undefined,
   { expiry, secure, now }: Pick<Carriage, "expiry" | "secure" | "now">,
 ): string {
-  const expires = new Date(value === undefined ? 0 : now + expiry).toUTCString();
+  const expires = value === undefined ? PAST : spellExpiry(now + expiry);
   const seconds = value === undefined ? 0 : Math.ceil(expiry / 1000);
   const flags = secure ? "; HttpOnly; Secure; SameSite=Lax" : "; HttpOnly";
   return `${name}=${value ?? ""}; Path=/; Expires=${expires}; Max-Age=${seconds}${flags}`;
 }
+
+const spellExpiry = createDateSpeller();
+
+const PAST = new Date(0).toUTCString();
 
 /**
  * Tells whether a cache that serves many users may store the response to this method by what the response says of
@@ -93,18 +98,27 @@ export function withTokens(
   carriage: Carriage,
 ): ResponseMessage {
   const cookies = carriage.byHeader ? [] : minted.flatMap((one) => cookiesOf(one));
-  const names = new Set(cookies.map(([name]) => name));
-  const headers = filterLines(
+  const headers = withoutTokens(
     response.headers,
-    (name, value) =>
-      (name !== "set-cookie" || !names.has(value.slice(0, value.indexOf("=")).trim())) &&
-      name !== "txid",
+    cookies.map(([name]) => name),
   );
   for (const [name, value] of cookies)
     headers.push("Set-Cookie", formatCookie(name, value, carriage));
   if (carriage.byHeader) headers.push(HEADER_NAME, headerOf(minted, carriage.reset));
   if (method === "GET" || method === "HEAD") makePrivate(headers);
   return { ...response, headers, source: undefined };
+}
+
+/** Returns a copy of the lines without the cookies of these names and without tokens. */
+function withoutTokens(headers: HeaderLines, names: readonly string[]): HeaderLines {
+  const isSet = firstValue(headers, "set-cookie") ?? firstValue(headers, "txid");
+  if (isSet === undefined) return headers.slice();
+  return filterLines(
+    headers,
+    (name, value) =>
+      (name !== "set-cookie" || !names.includes(value.slice(0, value.indexOf("=")).trim())) &&
+      name !== "txid",
+  );
 }
 
 /** The cookies of one database. LiteFS's own holds what LiteFS understands, unless tokens are signed. */

@@ -1,5 +1,6 @@
 import { Buffer } from "node:buffer";
 import type { HeaderLines, ResponseMessage } from "../../src/index.ts";
+import { createDateSpeller } from "../../src/http-date.ts";
 import type { RequestHead } from "./parse.ts";
 import { type BodyFraming, declaredLength, inChunks, letGo, spellHead } from "./write.ts";
 
@@ -51,7 +52,7 @@ export function frameResponse(
   if (chunked) framing += "Transfer-Encoding: chunked\r\n";
   else if (!bodiless && !untilClose && declared === undefined)
     framing += `Content-Length: ${known?.length ?? 0}\r\n`;
-  if (!hasDate(headers)) framing += `Date: ${dateNow()}\r\n`;
+  if (!hasDate(headers)) framing += `Date: ${spellDate(Date.now())}\r\n`;
   if (close) framing += "Connection: close\r\n";
   else if (request.minor === 0) framing += "Connection: keep-alive\r\n";
   return {
@@ -124,14 +125,4 @@ function hasDate(headers: HeaderLines): boolean {
   return false;
 }
 
-let dateSecond = 0;
-let dateText = "";
-
-/** The time as `Date` says it (RFC 9110 section 5.6.7), spelled once a second. */
-function dateNow(): string {
-  const now = Date.now();
-  if (now - dateSecond < 1000) return dateText;
-  dateSecond = now - (now % 1000);
-  dateText = new Date(now).toUTCString();
-  return dateText;
-}
+const spellDate = createDateSpeller();

@@ -48,10 +48,11 @@ const TRUST_IN_DOUBT = 20;
  */
 export function createPositionFile(path: string, clock: Clock, history: History): PositionFile {
   const buffer = Buffer.alloc(SIZE);
+  // What was read last; most reads find the same.
+  const last = Buffer.alloc(SIZE);
   let held: Held | undefined;
   let checkedAt = 0;
   let trust = TRUST;
-  let content = "";
   let position: Position = "";
   let closed = false;
 
@@ -88,15 +89,15 @@ export function createPositionFile(path: string, clock: Clock, history: History)
 
   function readHeld(file: Held): Position {
     const size = readSync(file.descriptor, buffer, 0, SIZE, 0);
+    if (position !== "" && size === SIZE && buffer.equals(last)) return position;
     const text = buffer.toString("latin1", 0, size);
-    if (text === content) return position;
     const [, txid, checksum] = CONTENT.exec(text) ?? [];
     if (txid === undefined || checksum === undefined) {
       throw new Error(
         `expected 16 hexadecimal digits, a slash, 16 digits and a line feed, received ${JSON.stringify(text)}`,
       );
     }
-    content = text;
+    last.set(buffer);
     position = txid;
     history.at(txid, checksum);
     return txid;
