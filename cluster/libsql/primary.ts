@@ -14,12 +14,11 @@
  * @module
  */
 import { mkdirSync } from "node:fs";
+import { freePort } from "../listen.ts";
 import { start } from "../processes.ts";
 import type { Runtime, Started } from "../processes.ts";
 import { readyOf } from "./ready.ts";
 import type { PrimaryControls } from "./server.ts";
-
-export type { Cut, PrimaryControls, PrimaryStatus } from "./server.ts";
 
 /** What a primary is made of. */
 export interface LibsqlPrimaryOptions {
@@ -31,7 +30,7 @@ export interface LibsqlPrimaryOptions {
   readonly streamTimeout?: number;
   /** How long a statement waits for the one that writes, in milliseconds. @default 5000 */
   readonly busyTimeout?: number;
-  /** The port. @default 0, a free one, which a restart has again */
+  /** The port, which a restart has again. @default a free one */
   readonly port?: number;
   /** What it runs on. @default the runtime of this process */
   readonly runtime?: Runtime;
@@ -87,7 +86,7 @@ export async function startLibsqlPrimary(options: LibsqlPrimaryOptions): Promise
   }
 
   let delay = options.delay ?? 0;
-  const first = await open(options.port ?? 0);
+  const first = await open(options.port ?? (await freePort()));
   const { url } = first;
   let running = first.process;
 

@@ -141,7 +141,8 @@ async function answer(request: IncomingMessage, response: ServerResponse): Promi
   json(response, request.method === "GET" && where === "/v2" ? 200 : 404, {});
 }
 
-const app = await listen(getRequestListener(createNotes(context)), Number(values.port));
+const notes = getRequestListener(createNotes(context));
+const app = await listen((request, response) => void notes(request, response), Number(values.port));
 const api = await listen(answering(answer), Number(values["api-port"]));
 process.stdout.write(`${JSON.stringify({ url: app.url, apiUrl: api.url, path })}\n`);
 process.stdin.resume().once("close", () => process.exit(0));

@@ -1,4 +1,5 @@
 import { mkdirSync } from "node:fs";
+import { freePort } from "../listen.ts";
 import { start } from "../processes.ts";
 import type { Runtime, Started } from "../processes.ts";
 import { thisRuntime } from "./primary.ts";
@@ -14,9 +15,9 @@ export interface LibsqlReplicaOptions {
   readonly directory: string;
   /** How often it asks the primary for more, in milliseconds. @default 50 */
   readonly interval?: number;
-  /** The app's port. @default 0, a free one, which a restart has again */
+  /** The app's port, which a restart has again. @default a free one */
   readonly port?: number;
-  /** The port of the server that speaks hrana. @default 0, a free one, which a restart has again */
+  /** The port of the server that speaks hrana, which a restart has again. @default a free one */
   readonly apiPort?: number;
   /** What it runs on. @default the runtime of this process */
   readonly runtime?: Runtime;
@@ -71,7 +72,10 @@ export async function startLibsqlReplica(options: LibsqlReplicaOptions): Promise
     return { process, url, apiUrl, path };
   }
 
-  const { process, url, apiUrl, path } = await open([options.port ?? 0, options.apiPort ?? 0]);
+  const { process, url, apiUrl, path } = await open([
+    options.port ?? (await freePort()),
+    options.apiPort ?? (await freePort()),
+  ]);
   let running = process;
 
   return {

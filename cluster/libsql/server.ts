@@ -20,10 +20,10 @@ import { HranaProtocolError } from "./protocol.ts";
 import type { CursorRequest, PipelineRequest } from "./protocol.ts";
 
 /** How a server treats a replica that is cut off: it breaks its connections, answers 503, or does not answer. */
-export type Cut = "break" | "unavailable" | "hang";
+type Cut = "break" | "unavailable" | "hang";
 
 /** Where the server is. */
-export interface PrimaryStatus extends Place {
+interface PrimaryStatus extends Place {
   /** The place as one number: what `replication_index` says. */
   readonly index: number;
 }
