@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after, before, describe, it } from "node:test";
+import { after, describe, it } from "node:test";
 import { connect } from "../cluster/libsql/connection.ts";
 import { createHrana } from "../cluster/libsql/hrana.ts";
 import { startLibsqlPrimary } from "../cluster/libsql/primary.ts";
@@ -18,6 +18,7 @@ import { until } from "./until.ts";
 const root = mkdtempSync(join(tmpdir(), "txid-libsql-"));
 const clients: Client[] = [];
 const embedded = new Map<string, Client>();
+const replicas: LibsqlReplica[] = [];
 
 // Long enough that nothing waits for it, and set to 0 again when the test has seen enough.
 const ages = 3_600_000;
@@ -76,20 +77,26 @@ function insert(name: string): { sql: string; args: string[] } {
   return { sql: "INSERT INTO things (name) VALUES (?)", args: [name] };
 }
 
-before(async () => {
-  primary = await startLibsqlPrimary({ directory: join(root, "primary") });
-  remote = open({ url: primary.url });
-});
-
 after(async () => {
   for (const client of clients) {
     client.close();
   }
-  await primary.stop();
+  await Promise.all([...replicas, primary].map((started) => started.stop()));
   rmSync(root, { recursive: true, force: true, maxRetries: 5 });
 });
 
+// What starts processes may take long on a machine that is busy. No hooks for that: Bun gives a hook 5 s, whatever it asks
+// for.
+const patience = { timeout: 60_000 };
+
 describe("startLibsqlPrimary()", () => {
+  it("starts with an empty database, in a process of its own", patience, async () => {
+    primary = await startLibsqlPrimary({ directory: join(root, "primary") });
+    remote = open({ url: primary.url });
+    assert.deepEqual(await end(), { generation: 1, frame: 0 });
+    assert.notEqual(primary.process().pid, process.pid);
+  });
+
   it("gives a client over HTTP each type of value back, and errors with their codes", async () => {
     await remote.execute("CREATE TABLE things (id INTEGER PRIMARY KEY, name TEXT UNIQUE, more)");
     const big = 2n ** 62n;
@@ -329,7 +336,7 @@ describe("startLibsqlPrimary()", () => {
     await primary.heal();
   });
 
-  it("goes on after it was killed, in the same generation", async () => {
+  it("goes on after it was killed, in the same generation", patience, async () => {
     const replica = embed("a");
     const known = await end();
     await primary.stop();
@@ -393,19 +400,16 @@ describe("startLibsqlReplica()", () => {
     assert.equal(await response.text(), "Written\n");
   }
 
-  before(async () => {
+  it("starts the app on an embedded replica, in a process of its own", patience, async () => {
     await remote.execute("CREATE TABLE notes (key TEXT PRIMARY KEY, value TEXT NOT NULL)");
     const start = (name: string): Promise<LibsqlReplica> =>
       startLibsqlReplica({ name, primary: primary.url, directory: join(root, name), interval: 20 });
     [one, two] = await Promise.all([start("r1"), start("r2")]);
+    replicas.push(one, two);
     await until("both have the table", async () => {
       const seen = await Promise.all([get(one, "none"), get(two, "none")]);
       return seen.every((text) => text === "404 No such note");
     });
-  });
-
-  after(async () => {
-    await Promise.all([one.stop(), two.stop()]);
   });
 
   it("runs the app, and shows what another one wrote after the delay and not before", async () => {
@@ -467,7 +471,7 @@ describe("startLibsqlReplica()", () => {
     assert.equal(told.index, written);
   });
 
-  it("goes on after it was killed, with what it had", async () => {
+  it("goes on after it was killed, with what it had", patience, async () => {
     await primary.setDelay(ages, "r2");
     const known = place(two.path);
     await put(one, "k", "while it was down");

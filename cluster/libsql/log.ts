@@ -93,7 +93,6 @@ export function openLog(directory: string, clock: Clock): Log {
   function open(): Connection {
     const connection = connect(path);
     connection.run("PRAGMA journal_mode = WAL");
-    connection.run("PRAGMA synchronous = NORMAL");
     // A first read, for what a process that was killed has left in the log to be found.
     connection.run("SELECT count(*) FROM sqlite_schema");
     return connection;

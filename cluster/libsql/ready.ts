@@ -1,8 +1,8 @@
 import { createInterface } from "node:readline";
 import type { Started } from "../processes.ts";
 
-// How long a process may take to start, in milliseconds.
-const startTimeout = 20_000;
+// How long a process may take to start, in milliseconds: long, for a machine that has more to do than it can.
+const startTimeout = 45_000;
 
 /**
  * Waits for the line in which a process tells what it has opened.
@@ -26,7 +26,7 @@ export async function readyOf(
       createInterface({ input: process.output }).once("line", (line) => resolve(JSON.parse(line)));
     });
   } catch (error) {
-    await process.stop(0);
+    void process.stop(0);
     throw error;
   } finally {
     clearTimeout(timer);
