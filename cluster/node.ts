@@ -297,7 +297,8 @@ export async function createNode(options: NodeOptions): Promise<ClusterNode> {
   }
   tick();
   const api = await listen(answerApi, options.apiPort);
-  const app = await listen(getRequestListener(options.app(context)), options.port);
+  const answerApp = getRequestListener(options.app(context));
+  const app = await listen((request, response) => void answerApp(request, response), options.port);
 
   return {
     name,
