@@ -3,8 +3,10 @@ import type { ResponseMessage } from "./message.ts";
 import { createMinter } from "./minter.ts";
 import type { Node } from "./node.ts";
 import type { ResolvedOptions } from "./options.ts";
+import type { Primary } from "./storage.ts";
 import type { Target } from "./target.ts";
 import { appWord, type Reporter, type Trail } from "./trail.ts";
+import { createTxid, type Role, type Txid } from "./word.ts";
 
 /** What a client is told of a target that does not answer. */
 export const UNAVAILABLE = "Proxy error: target unavailable";
@@ -37,24 +39,43 @@ export function createRunner(
     response: ResponseMessage,
   ): Promise<ResponseMessage> {
     const { request, kind, claims } = trail;
-    const word = appWord(response);
+    const word = appWord(trail, response);
     const wrote = word === "wrote" || (kind === "write" && word !== "unchanged");
     const ready = await minter.mint(response, { request, claims, wrote });
     return reporter.finish(trail, reason, ready);
+  }
+
+  /** Makes what an app in this process is told of a request. */
+  async function told({ kind, waited, said }: Trail): Promise<Txid> {
+    if (kind === "passthrough")
+      return createTxid({ position: undefined, role: "unknown", waited }, said);
+    const role = roleOf(await node.primary());
+    const position = await node.orReport(() => settings.storage.position());
+    return createTxid({ position, role, waited }, said);
   }
 
   return {
     minted,
     onPrimary: async (trail, reason) => {
       reporter.note(trail, "target", reason);
-      const response = await target.send(trail.request, isHere);
+      const response = await target.send(trail.request, isHere, async () => {
+        const txid = await told(trail);
+        return txid.role === "primary" ? txid : undefined;
+      });
       return response && minted(trail, reason, response);
     },
     run: async (trail, reason) => {
       reporter.note(trail, "target", reason);
-      const response = await target.send(trail.request, () => Promise.resolve(true));
+      const always = (): Promise<boolean> => Promise.resolve(true);
+      const response = await target.send(trail.request, always, () => told(trail));
       return response ?? answer(502, UNAVAILABLE);
     },
     withdraw: ({ request, claims }, response) => minter.withdraw(response, request, claims),
   };
+}
+
+/** Returns what a node is, in a word. */
+function roleOf({ at }: Primary): Role {
+  if (at === "unknown") return at;
+  return at === "elsewhere" ? "replica" : "primary";
 }

@@ -4,6 +4,7 @@ import { endToEnd } from "./headers.ts";
 import { type IncomingRequest, type ResponseMessage, TransportError } from "./message.ts";
 import type { ResolvedOptions } from "./options.ts";
 import { fromRequest, fromResponse, toRequest } from "./web.ts";
+import { runTold, type Txid } from "./word.ts";
 
 /** The app behind the proxy. */
 export interface Target {
@@ -12,12 +13,14 @@ export interface Target {
    *
    * @param request The client's request.
    * @param stillHolds Asked before each new try: whether what sent the request here is still so. Left out: it is.
+   * @param tell Returns what an app in this process is told; undefined: what sent the request here is no longer so.
    * @returns The answer, or undefined when that is no longer so; then nothing was sent.
    * @throws {TransportError} When the app does not answer.
    */
   send(
     request: IncomingRequest,
     stillHolds: () => Promise<boolean>,
+    tell: () => Promise<Txid | undefined>,
   ): Promise<ResponseMessage | undefined>;
   /** Asks the app for a path, as a client without a body and without patience, and returns the status. */
   probe(path: string): Promise<number>;
@@ -31,8 +34,14 @@ export function createTarget(settings: ResolvedOptions): Target {
   const { app, origin, isTrusted, clock } = settings;
   const defaultTransport = fetchTransport();
   return {
-    send: async (request, stillHolds) => {
-      if (app !== undefined) return fromApp(await app(toRequest(request)));
+    send: async (request, stillHolds, tell) => {
+      const inside =
+        request.app ??
+        (app && (async (own: Request): Promise<ResponseMessage> => fromApp(await app(own))));
+      if (inside !== undefined) {
+        const txid = await tell();
+        return txid && runTold(toRequest(request), txid, inside);
+      }
       const transport = settings.transport ?? request.transport ?? defaultTransport;
       const upstream = toUpstream(request, origin, isTrusted);
       return sendHeld(upstream, transport, settings.targetConnectTimeout, clock, stillHolds);
