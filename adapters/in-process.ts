@@ -80,8 +80,9 @@ export function createInProcess(options: ConsistencyOptions): InProcess {
 
     async function app(): Promise<ResponseMessage> {
       try {
-        outcome.given = await run().then(hold);
-        return outcome.given.message;
+        const given = await run().then(hold);
+        outcome.given = given;
+        return given.message;
       } catch (error) {
         outcome.thrown = { error };
         const failure = new Error("The app failed", { cause: error });
