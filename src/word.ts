@@ -3,7 +3,7 @@ import type { Position } from "./storage.ts";
 import { toResponse } from "./web.ts";
 
 /** What the app says of a request, for the proxy cannot see it. */
-export type AppWord = "wrote" | "unchanged" | "primary";
+type AppWord = "wrote" | "unchanged" | "primary";
 
 /** What this node is: where writes run, where they do not, or nobody knows. */
 export type Role = "primary" | "replica" | "unknown";

@@ -804,7 +804,7 @@ describe("consistency() of @txid/proxy/fetch", () => {
   it("passes on that the app has answered in a way of its own", async () => {
     const consistent = wrapper({ storage: memory({ position: position(0) }) });
     // Bun's handlers return nothing for a request that they have upgraded.
-    const app = consistent((_: Request): Response | undefined => undefined);
+    const app = consistent((): Response | undefined => undefined);
     assert.equal(await app(new Request("http://app.test/", having(0))), undefined);
   });
 
