@@ -333,8 +333,8 @@ describe("examples/hono-litefs", () => {
   it("has in app.ts what LiteFS and the image agree on", () => {
     const { fuse } = litefsConfig("litefs.fly.yml");
     assert.ok(readHono("app.ts").includes(`LITEFS_DIR = "${fuse.dir}"`));
-    assert.ok(readHono("app.ts").includes(`PORT = "${tomlValue("internal_port")}"`));
-    assert.ok(readHono("Dockerfile").includes(`EXPOSE ${tomlValue("internal_port")}\n`));
+    assert.ok(readHono("app.ts").includes(`PORT = "${String(tomlValue("internal_port"))}"`));
+    assert.ok(readHono("Dockerfile").includes(`EXPOSE ${String(tomlValue("internal_port"))}\n`));
   });
 });
 
@@ -349,7 +349,7 @@ describe("examples/hono-litefs, started", { timeout: 120_000 }, () => {
   afterEach(async () => {
     const ended = Array.from(running, async (child) => {
       const closed = once(child, "close");
-      child.kill("SIGKILL");
+      child.kill("SIGTERM");
       await closed;
     });
     running.clear();
