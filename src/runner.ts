@@ -46,7 +46,10 @@ export function createRunner(
   }
 
   /** Makes what an app in this process is told of a request. */
-  async function told({ kind, waited, said }: Trail): Promise<Txid> {
+  async function told(trail: Trail): Promise<Txid> {
+    const { kind, said } = trail;
+    // To ask who the primary is takes a moment, too, and is no wait.
+    const waited = (trail.waited ?? 0) < 1 ? undefined : trail.waited;
     if (kind === "passthrough")
       return createTxid({ position: undefined, role: "unknown", waited }, said);
     const role = roleOf(await node.primary());

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import fc from "fast-check";
 import { type Context, Hono } from "hono";
 import { cors } from "hono/cors";
 import { setCookie } from "hono/cookie";
@@ -342,6 +343,67 @@ for (const [name, way] of Object.entries(ways)) {
       });
       replica.storage.setPrimary({ at: "unknown" });
       assert.equal((await (await replica.send("/facts")).json()).role, "unknown");
+    });
+
+    it("tells of no wait where there was none", async () => {
+      const { primary } = cluster(way, {}, (app) => app.post("/facts", (c) => c.json(c.var.txid)));
+      const facts = await (await primary.send("/facts", { method: "POST" })).json();
+      assert.deepEqual(facts, { position: position(0), role: "primary" });
+    });
+
+    it("runs a write nowhere but on the primary, though that moves at the last moment", async () => {
+      const { primary, replica } = cluster(way);
+      const { storage } = replica;
+      storage.setPrimary({ at: "here" });
+      const asked = storage.primary;
+      storage.primary = () => {
+        storage.setPrimary({ at: "elsewhere", hostname: "p" });
+        storage.primary = asked;
+        return { at: "here" };
+      };
+      const written = await replica.send("/last", put("a"));
+      assert.equal(written.status, 201);
+      assert.deepEqual([primary.ran, replica.ran], [["PUT /last"], []]);
+    });
+
+    it("shows no client an older state than it has written or seen", async () => {
+      const step = fc.record({
+        on: fc.constantFrom("primary" as const, "replica" as const),
+        does: fc.constantFrom("write", "read", "replicate"),
+      });
+      await fc.assert(
+        fc.asyncProperty(
+          fc.array(step, { maxLength: 20 }),
+          fc.boolean(),
+          async (steps, byHeader) => {
+            const nodes = cluster(way, { waitTimeout: 10 });
+            const client = new Map<string, string>();
+            let token = "0";
+            let written = 0;
+            let seen = 0;
+            for (const { on, does } of steps) {
+              if (does === "replicate") nodes.replicate();
+              if (does === "write") written++;
+              if (does === "replicate") continue;
+              const pairs = Array.from(client, ([key, value]) => `${key}=${value}`).join("; ");
+              const pending = nodes[on].send("/last", {
+                ...(does === "write" && put(String(written))),
+                headers: byHeader ? { Txid: token } : { Cookie: pairs },
+              });
+              await nodes.clock.advance(10);
+              const response = await pending;
+              for (const [key, value] of Object.entries(cookies(response))) client.set(key, value);
+              token = response.headers.get("txid") ?? token;
+              const text = await response.text();
+              if (does === "write") assert.equal(response.status, 201);
+              else
+                assert.ok(Number(text === "nothing" ? 0 : text) >= seen, `${text} after ${seen}`);
+              seen = does === "write" ? written : Math.max(seen, Number(text) || 0);
+            }
+          },
+        ),
+        { numRuns: 50 },
+      );
     });
 
     for (const how of ["said", "written into Txid-App"] as const) {
@@ -799,6 +861,24 @@ describe("consistency() of @txid/proxy/fetch", () => {
     });
     await clock.advance(5000);
     assert.deepEqual(await Promise.all(statuses), [504, 503, 504]);
+  });
+
+  it("runs a read once more that must write, where its node has become the primary", async () => {
+    const roles = [
+      { at: "elsewhere", hostname: "p" },
+      { at: "elsewhere", hostname: "p" },
+    ] as const;
+    let asked = 0;
+    const storage = memory({ position: position(0) });
+    const app = wrapper({
+      storage: { ...storage, primary: () => roles[asked++] ?? { at: "here" } },
+    })((request: Request) => {
+      const txid = txidOf(request);
+      return txid?.role === "primary" ? new Response("written") : txid?.primary();
+    });
+    const response = await app(new Request("http://app.test/"));
+    assert.equal(await response?.text(), "written");
+    assert.deepEqual(response && cookies(response), { __txid: position(0) });
   });
 
   it("passes on that the app has answered in a way of its own", async () => {
