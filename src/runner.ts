@@ -61,10 +61,11 @@ export function createRunner(
     minted,
     onPrimary: async (trail, reason) => {
       reporter.note(trail, "target", reason);
-      const response = await target.send(trail.request, isHere, async () => {
+      const tell = async (): Promise<Txid | undefined> => {
         const txid = await told(trail);
         return txid.role === "primary" ? txid : undefined;
-      });
+      };
+      const response = await target.send(trail.request, isHere, tell);
       return response && minted(trail, reason, response);
     },
     run: async (trail, reason) => {
