@@ -40,6 +40,8 @@ export interface IncomingRequest extends RequestMessage {
   readonly transport: Transport | undefined;
   /** The Web request this message was made from, if there is one. */
   readonly source?: Request | undefined;
+  /** Runs this request instead of the proxy's target, where the proxy is within the app. */
+  readonly app?: ((request: Request) => Promise<ResponseMessage>) | undefined;
 }
 
 /** A request on its way to an upstream: end-to-end headers only, but for `Connection: Upgrade` where it upgrades. */

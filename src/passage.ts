@@ -34,6 +34,9 @@ const REFUSALS: Readonly<Record<Exclude<Way, "replay" | "direct">, ResponseMessa
   none: answer(503, "Proxy error: no way to the primary", RETRY),
 };
 
+/** What a client is told when the app has read the body before it was known that it belongs to the primary. */
+const USED_UP = answer(503, "Proxy error: the request cannot be sent on to the primary", RETRY);
+
 /** Creates the passage of a node. */
 export function createPassage(settings: ResolvedOptions, node: Node, reporter: Reporter): Passage {
   const hops = createHopCounter(settings.keyring, settings.isTrusted, settings.clock);
@@ -58,6 +61,12 @@ export function createPassage(settings: ResolvedOptions, node: Node, reporter: R
       const way = wayOf(request, sent, hostname);
       if (way !== "direct" && way !== "replay")
         return { is: "unsent", reason: `not sent: ${way}`, refusal: copy(REFUSALS[way]) };
+      if (way === "direct" && request.source?.bodyUsed === true) {
+        settings.onError(
+          new TypeError("Cannot send request to the primary: its body was read before"),
+        );
+        return { is: "unsent", reason: "the body is used up", refusal: copy(USED_UP) };
+      }
       const count = await hops.write(request, sent.count + 1);
       if (way === "direct") {
         const lines = [HOPS_FIELD, count];

@@ -62,7 +62,7 @@ export function createReads(
    */
   async function here(trail: Trail, reason: string): Promise<ResponseMessage> {
     const response = await runner.run(trail, reason);
-    if (appWord(response) === "primary" && (await node.primary()).at !== "here")
+    if (appWord(trail, response) === "primary" && (await node.primary()).at !== "here")
       return sentBack(trail, response);
     return runner.minted(trail, reason, response);
   }
@@ -71,8 +71,9 @@ export function createReads(
   async function sentBack(trail: Trail, response: ResponseMessage): Promise<ResponseMessage> {
     await dispose(response);
     const { request } = trail;
-    const { body } = request;
-    if (body === null || body instanceof Uint8Array) return write(request);
+    const { body, source } = request;
+    if (body === null || body instanceof Uint8Array || source?.bodyUsed === false)
+      return write(request);
     // Its body is used up here; whoever replays it has it still.
     const at = await node.primary();
     if (at.at === "elsewhere" && (await passage.find(request, at.hostname)) === "replay") {

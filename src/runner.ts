@@ -4,9 +4,10 @@ import type { ResponseMessage } from "./message.ts";
 import { createMinter } from "./minter.ts";
 import type { Node } from "./node.ts";
 import type { ResolvedOptions } from "./options.ts";
-import type { MaybePromise } from "./storage.ts";
+import type { MaybePromise, Position, Primary } from "./storage.ts";
 import type { Target } from "./target.ts";
 import { appWord, type Reporter, type Trail } from "./trail.ts";
+import { createTxid, type Role, type Txid } from "./word.ts";
 
 /** What a client is told of a target that does not answer. */
 export const UNAVAILABLE = "Proxy error: target unavailable";
@@ -39,23 +40,39 @@ export function createRunner(
     response: ResponseMessage,
   ): MaybePromise<ResponseMessage> {
     const { request, kind, claims } = trail;
-    const word = appWord(response);
+    const word = appWord(trail, response);
     const wrote = word === "wrote" || (kind === "write" && word !== "unchanged");
     return andThen(minter.mint(response, { request, claims, wrote }), (ready) =>
       reporter.finish(trail, reason, ready),
     );
   }
 
+  /** Makes what an app in this process is told of a request. */
+  async function told(trail: Trail): Promise<Txid> {
+    const { kind, said } = trail;
+    // To ask who the primary is takes a moment, too, and is no wait.
+    const waited = (trail.waited ?? 0) < 1 ? undefined : trail.waited;
+    if (kind === "passthrough") return createTxid({ role: "unknown", waited }, nowhere, said);
+    const role = roleOf(await node.primary());
+    const position = (): MaybePromise<Position | undefined> =>
+      node.orReport(() => settings.storage.position());
+    return createTxid({ role, waited }, position, said);
+  }
+
   return {
     minted,
     onPrimary: async (trail, reason) => {
       reporter.note(trail, "target", reason);
-      const response = await target.send(trail.request, isHere);
+      const tell = async (): Promise<Txid | undefined> => {
+        const txid = await told(trail);
+        return txid.role === "primary" ? txid : undefined;
+      };
+      const response = await target.send(trail.request, isHere, tell);
       return response && minted(trail, reason, response);
     },
     run: async (trail, reason) => {
       reporter.note(trail, "target", reason);
-      const response = await target.send(trail.request, always);
+      const response = await target.send(trail.request, always, () => told(trail));
       return response ?? answer(502, UNAVAILABLE);
     },
     withdraw: ({ request, claims }, response) => minter.withdraw(response, request, claims),
@@ -64,4 +81,12 @@ export function createRunner(
 
 function always(): boolean {
   return true;
+}
+
+function nowhere(): undefined {}
+
+/** Returns what a node is, in a word. */
+function roleOf({ at }: Primary): Role {
+  if (at === "unknown") return at;
+  return at === "elsewhere" ? "replica" : "primary";
 }

@@ -2,9 +2,10 @@ import { fetchTransport } from "./fetch-transport.ts";
 import { sendHeld, toUpstream } from "./forward.ts";
 import { endToEnd } from "./headers.ts";
 import { type IncomingRequest, type ResponseMessage, TransportError } from "./message.ts";
-import type { ResolvedOptions, TargetFunction } from "./options.ts";
+import type { ResolvedOptions } from "./options.ts";
 import type { MaybePromise } from "./storage.ts";
 import { fromRequest, fromResponse, toRequest } from "./web.ts";
+import { runTold, type Txid } from "./word.ts";
 
 /** The app behind the proxy. */
 export interface Target {
@@ -13,12 +14,14 @@ export interface Target {
    *
    * @param request The client's request.
    * @param stillHolds Asked before each new try: whether what sent the request here is still so.
+   * @param tell Returns what an app in this process is told; undefined: what sent the request here is no longer so.
    * @returns The answer, or undefined when that is no longer so; then nothing was sent.
    * @throws {TransportError} When the app does not answer.
    */
   send(
     request: IncomingRequest,
     stillHolds: () => MaybePromise<boolean>,
+    tell: () => Promise<Txid | undefined>,
   ): Promise<ResponseMessage | undefined>;
   /** Asks the app for a path, as a client without a body and without patience, and returns the status. */
   probe(path: string): Promise<number>;
@@ -31,9 +34,11 @@ const PROBE_TIMEOUT = 5000;
 export function createTarget(settings: ResolvedOptions): Target {
   const { app, origin, isTrusted, clock } = settings;
   const defaultTransport = fetchTransport();
+  const ownApp = app && (async (request: Request) => fromApp(await app(request)));
   return {
-    send: (request, stillHolds) => {
-      if (app !== undefined) return sendToApp(app, request);
+    send: (request, stillHolds, tell) => {
+      const inside = request.app ?? ownApp;
+      if (inside !== undefined) return runInside(request, inside, tell);
       const transport = settings.transport ?? request.transport ?? defaultTransport;
       const upstream = toUpstream(request, origin, isTrusted);
       return sendHeld(upstream, transport, settings.targetConnectTimeout, clock, stillHolds);
@@ -53,8 +58,14 @@ export function createTarget(settings: ResolvedOptions): Target {
   };
 }
 
-async function sendToApp(app: TargetFunction, request: IncomingRequest): Promise<ResponseMessage> {
-  return fromApp(await app(toRequest(request)));
+/** Runs a request on an app in this process. */
+async function runInside(
+  request: IncomingRequest,
+  app: (request: Request) => Promise<ResponseMessage>,
+  tell: () => Promise<Txid | undefined>,
+): Promise<ResponseMessage | undefined> {
+  const txid = await tell();
+  return txid && runTold(toRequest(request), txid, app);
 }
 
 /** Reads what an app in this process answered, without what belongs to a connection that it does not have. */

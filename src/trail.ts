@@ -3,6 +3,7 @@ import { allowTokenHeader } from "./cors.ts";
 import { filterLines, firstValue } from "./headers.ts";
 import type { IncomingRequest, ResponseMessage } from "./message.ts";
 import type { Decision, ResolvedOptions } from "./options.ts";
+import type { Said } from "./word.ts";
 
 /** What the policy has found out about one request. */
 export interface Trail {
@@ -14,6 +15,8 @@ export interface Trail {
   readonly isBehind: boolean;
   /** How long the request has waited, in milliseconds; undefined: it has not. */
   readonly waited: number | undefined;
+  /** What an app in this process says of the request. */
+  readonly said: Said;
 }
 
 /** Begins the trail of a request. */
@@ -22,7 +25,7 @@ export function beginTrail(
   kind: Decision["kind"],
   claims: Claims = NO_CLAIMS,
 ): Trail {
-  return { request, kind, claims, isBehind: false, waited: undefined };
+  return { request, kind, claims, isBehind: false, waited: undefined, said: {} };
 }
 
 /** Tells what the proxy does with a request: the operator each decision, and the client on demand. */
@@ -56,13 +59,16 @@ export function createReporter({
 
   function finish(trail: Trail, reason: string, response: ResponseMessage): ResponseMessage {
     const { request, waited } = trail;
-    const hasWord = appWord(response) !== undefined;
+    const hasWord = firstValue(response.headers, APP_WORD) !== undefined;
     const isCors = firstValue(request.headers, "origin") !== undefined;
     if (!hasWord && !isCors && !serverTiming) return response;
+    // A Web response that hands the connection over cannot be made anew.
+    if (response.status === 101 && response.source !== undefined) return response;
     const headers = filterLines(response.headers, (name) => name !== APP_WORD);
     if (isCors) allowTokenHeader(request.headers, headers);
     if (serverTiming) headers.push("Server-Timing", timing(reason, waited));
-    return { ...response, headers, source: undefined };
+    const isSame = !hasWord && headers.length === response.headers.length;
+    return isSame ? response : { ...response, headers, source: undefined };
   }
 
   return {
@@ -80,8 +86,8 @@ export function createReporter({
 const APP_WORD = "txid-app";
 
 /** Returns what the app has said to the proxy, if anything. */
-export function appWord(response: ResponseMessage): string | undefined {
-  return firstValue(response.headers, APP_WORD)?.toLowerCase();
+export function appWord({ said }: Trail, response: ResponseMessage): string | undefined {
+  return said.word ?? firstValue(response.headers, APP_WORD)?.toLowerCase();
 }
 
 /** Says what the proxy did, and for how long the request waited, in milliseconds (https://www.w3.org/TR/server-timing/). */

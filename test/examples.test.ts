@@ -1,11 +1,20 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { createServer } from "node:net";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { afterEach, beforeEach, describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
@@ -183,7 +192,7 @@ describe("examples/litefs", () => {
 function programOf(file: string): [command: string, ...args: string[]] {
   if (process.versions.bun !== undefined) return [process.execPath, "run", file];
   if (process.versions.deno !== undefined) return [process.execPath, "run", "-A", file];
-  return [process.execPath, "--import", "tsx", file];
+  return [process.execPath, "--import", import.meta.resolve("tsx"), file];
 }
 
 /** Returns a port at which nobody listens. */
@@ -193,6 +202,38 @@ async function freePort(): Promise<number> {
   const { port: free } = server.address() as AddressInfo; // A server on TCP has no other kind of address.
   await new Promise((resolve) => server.close(resolve));
   return free;
+}
+
+/** Does what the `curl` lines of a README say, on the nodes whose ports are published, and tells what they answer. */
+async function followCurls(
+  text: string,
+  urls: Readonly<Record<string, string>>,
+): Promise<{ readonly lines: readonly string[]; readonly jar: ReadonlyMap<string, string> }> {
+  const nodes = new Map(
+    Object.entries(compose.services).map(([name, { ports }]) => [
+      ports[0]?.split(":")[0],
+      { name, url: urls[name] ?? "" },
+    ]),
+  );
+  const jar = new Map<string, string>();
+  const lines: string[] = [];
+  for (const [line] of text.matchAll(/^curl .*$/gm)) {
+    const [, published = "", path = ""] = /http:\/\/localhost:(\d+)(\S+)/.exec(line) ?? [];
+    const body = /-d "(.*?)"/.exec(line)?.[1];
+    const cookie = [...jar].map(([name, value]) => `${name}=${value}`).join("; ");
+    const response = await fetch(`${nodes.get(published)?.url}${path}`, {
+      method: /-X (\w+)/.exec(line)?.[1] ?? "GET",
+      ...(body !== undefined && { body }),
+      ...(line.includes("-b jar") && { headers: { Cookie: cookie } }),
+    });
+    for (const set of response.headers.getSetCookie()) {
+      const [, name = "", value = ""] = /^([^=]+)=([^;]*)/.exec(set) ?? [];
+      jar.set(name, value);
+    }
+    const answer = `${response.status} ${await response.text()}`;
+    lines.push(`${nodes.get(published)?.name}: ${answer} from ${response.headers.get("app-node")}`);
+  }
+  return { lines, jar };
 }
 
 describe("examples/litefs, started", { timeout: 120_000 }, () => {
@@ -259,38 +300,137 @@ describe("examples/litefs, started", { timeout: 120_000 }, () => {
       start("replica-1", { url }),
       start("replica-2", { url }),
     ]);
-    const nodes = new Map(
-      Object.entries(compose.services).map(([name, { ports }]) => {
-        const found = { primary: url, "replica-1": one, "replica-2": two }[name];
-        return [ports[0]?.split(":")[0], { name, url: found ?? "" }];
-      }),
-    );
-    const jar = new Map<string, string>();
-    const lines = [...read("README.md").matchAll(/^curl .*$/gm)].map(([line]) => line);
-    assert.equal(lines.length, 2);
-    const answers: string[] = [];
-    for (const line of lines) {
-      const [, published = "", path = ""] = /http:\/\/localhost:(\d+)(\S+)/.exec(line) ?? [];
-      const body = /-d "(.*?)"/.exec(line)?.[1];
-      const cookie = [...jar].map(([name, value]) => `${name}=${value}`).join("; ");
-      const response = await fetch(`${nodes.get(published)?.url}${path}`, {
-        method: /-X (\w+)/.exec(line)?.[1] ?? "GET",
-        ...(body !== undefined && { body }),
-        ...(line.includes("-b jar") && { headers: { Cookie: cookie } }),
-      });
-      for (const set of response.headers.getSetCookie()) {
-        const [, name = "", value = ""] = /^([^=]+)=([^;]*)/.exec(set) ?? [];
-        jar.set(name, value);
-      }
-      const text = await response.text();
-      answers.push(
-        `${nodes.get(published)?.name}: ${response.status} ${text} from ${response.headers.get("app-node")}`,
-      );
-    }
-    assert.deepEqual(answers, [
+    const answers = await followCurls(read("README.md"), {
+      primary: url,
+      "replica-1": one,
+      "replica-2": two,
+    });
+    assert.deepEqual(answers.lines, [
       "replica-1: 200 Written from primary",
       "replica-2: 200 hello from replica-2",
     ]);
-    assert.equal(jar.get("__txid"), "0000000000000002");
+    assert.equal(answers.jar.get("__txid"), "0000000000000002");
+  });
+});
+
+const hono = join(root, "examples", "hono-litefs");
+const readHono = (name: string): string => readFileSync(join(hono, name), "utf8");
+
+describe("examples/hono-litefs", () => {
+  it("differs from examples/litefs in nothing but what the app does itself", () => {
+    for (const name of ["migrate.ts", "package.json"]) assert.equal(readHono(name), read(name));
+    /** What is left when the proxy, and words about it, are taken away. */
+    const without = (text: string): string =>
+      text
+        .replaceAll(/^ *#.*\n/gm, "")
+        .replace(/^app = .*$/m, "")
+        .replace("node_modules/.bin/txid-proxy --config proxy.yml -- node app.ts", "node app.ts")
+        .replace(" proxy.yml", "");
+    for (const name of [...Object.keys(ENVIRONMENTS), "Dockerfile", "compose.yaml", "fly.toml"])
+      assert.equal(without(readHono(name)), without(read(name)), name);
+  });
+
+  it("has in app.ts what LiteFS and the image agree on", () => {
+    const { fuse } = litefsConfig("litefs.fly.yml");
+    assert.ok(readHono("app.ts").includes(`LITEFS_DIR = "${fuse.dir}"`));
+    assert.ok(readHono("app.ts").includes(`PORT = "${String(tomlValue("internal_port"))}"`));
+    assert.ok(readHono("Dockerfile").includes(`EXPOSE ${String(tomlValue("internal_port"))}\n`));
+  });
+});
+
+describe("examples/hono-litefs, started", { timeout: 120_000 }, () => {
+  const running = new Set<ChildProcess>();
+  let directory: string;
+
+  beforeEach(() => {
+    directory = mkdtempSync(join(tmpdir(), "txid-example-"));
+    install(directory);
+  });
+  afterEach(async () => {
+    const ended = Array.from(running, async (child) => {
+      const closed = once(child, "close");
+      child.kill("SIGTERM");
+      await closed;
+    });
+    running.clear();
+    await Promise.all(ended);
+    rmSync(directory, { recursive: true, force: true });
+  });
+
+  /** Makes a project of the example, with the package as it is here for the one that it installs. */
+  function install(project: string): void {
+    for (const name of ["app.ts", "migrate.ts", "package.json"])
+      copyFileSync(join(hono, name), join(project, name));
+    const { dependencies } = JSON.parse(readHono("package.json"));
+    for (const name of Object.keys(dependencies)) {
+      const at = join(project, "node_modules", name);
+      mkdirSync(dirname(at), { recursive: true });
+      if (name !== "@txid/proxy") symlinkSync(join(root, "node_modules", name), at);
+      else installOwn(at);
+    }
+  }
+
+  function installOwn(at: string): void {
+    mkdirSync(at);
+    for (const name of ["adapters", "src"]) symlinkSync(join(root, name), join(at, name));
+    const { name, version, type } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+    const { exports } = JSON.parse(readFileSync(join(root, "deno.json"), "utf8"));
+    writeFileSync(join(at, "package.json"), JSON.stringify({ name, version, type, exports }));
+  }
+
+  /** Starts the app on a node that has what LiteFS shows there. */
+  async function start(hostname: string, primary: { url: string } | undefined): Promise<string> {
+    const mount = mkdtempSync(join(directory, "node-"));
+    writeFileSync(join(mount, "app.db-pos"), "0000000000000002/8000000000000000\n");
+    writeFileSync(join(mount, ".lag"), "+000000000\n");
+    if (primary !== undefined) writeFileSync(join(mount, ".primary"), "127.0.0.1\n");
+    const [command, ...args] = programOf("app.ts");
+    const child = spawn(command, args, {
+      cwd: directory,
+      stdio: ["ignore", "pipe", "inherit"],
+      env: {
+        ...process.env,
+        DATABASE: join(directory, "app.db"),
+        LITEFS_DIR: mount,
+        PORT: "0",
+        ...(primary && { PRIMARY_PORT: new URL(primary.url).port }),
+        HOSTNAME: hostname,
+      },
+    });
+    running.add(child);
+    let written = "";
+    return new Promise((resolve, reject) => {
+      child.once("error", reject);
+      child.once("close", (code) => reject(new Error(`It ended with ${code}: ${written}`)));
+      child.stdout.on("data", (bytes: Uint8Array) => {
+        written += String(bytes);
+        const port = /listening on http:\/\/localhost:(\d+)/.exec(written)?.[1];
+        if (port !== undefined) resolve(`http://127.0.0.1:${port}`);
+      });
+    });
+  }
+
+  it("writes by way of a replica and reads on another one, as the README does", async () => {
+    const [command, ...args] = programOf("migrate.ts");
+    const env = { ...process.env, DATABASE: join(directory, "app.db") };
+    await promisify(execFile)(command, args, { cwd: directory, env });
+    const url = await start("primary", undefined);
+    const [one, two] = await Promise.all([
+      start("replica-1", { url }),
+      start("replica-2", { url }),
+    ]);
+    const answers = await followCurls(readHono("README.md"), {
+      primary: url,
+      "replica-1": one,
+      "replica-2": two,
+    });
+    assert.deepEqual(answers.lines, [
+      "replica-1: 200 Written from primary",
+      "replica-2: 200 hello from replica-2",
+      "replica-2: 200 This is b from primary",
+    ]);
+    assert.equal(answers.jar.get("__txid"), "0000000000000002");
+    const health = await fetch(`${two}/litefs/health`);
+    assert.deepEqual([health.status, await health.text()], [200, "OK\n"]);
   });
 });

@@ -32,8 +32,14 @@ import { memory } from "@txid/proxy/memory";
 import { serve as serveBun } from "@txid/proxy/bun";
 import { serve as serveDeno } from "@txid/proxy/deno";
 import { serve as serveNode } from "@txid/proxy/node";
+import { consistency, type TxidVariables } from "@txid/proxy/hono";
+import { consistency as wrapper, txidOf } from "@txid/proxy/fetch";
 import { Hono } from "hono";
 
+const inside = new Hono<{ Variables: TxidVariables }>();
+inside.use(consistency({ storage: memory() }));
+inside.get("/", (context) => context.text(String(context.var.txid.position)));
+export const wrapped = wrapper({ storage: memory() })((request: Request) => new Response(txidOf(request)?.role));
 const app = new Hono();
 const proxy = createProxy({ target: app.fetch, storage: memory() });
 app.all("/api/*", (context) => proxy.fetch(context.req.raw));
