@@ -98,7 +98,7 @@ export function createDirect(settings: ResolvedOptions, node: Node, reporter: Re
     }
     reporter.note(trail, "forward", reason);
     try {
-      const response = await sendUntil(request, hostname, terms);
+      const response = await sendUntil(trail, hostname, terms);
       if (response === undefined) return { is: "moved" };
       if (isReplayOfOther(response, request)) {
         await dispose(response);
@@ -124,10 +124,11 @@ export function createDirect(settings: ResolvedOptions, node: Node, reporter: Re
 
   /** Sends a request as soon as it is taken; undefined: the primary has become this node, or there is no way any more. */
   async function sendUntil(
-    request: IncomingRequest,
+    trail: Trail,
     hostname: string,
     terms: Terms,
   ): Promise<ResponseMessage | undefined> {
+    const { request } = trail;
     let name = hostname;
     let leave: (() => void) | undefined;
     try {
@@ -135,7 +136,7 @@ export function createDirect(settings: ResolvedOptions, node: Node, reporter: Re
         const origin = originOf(name);
         if (origin === undefined) return undefined;
         try {
-          return await sendOnce(request, name, origin, terms);
+          return await sendOnce(trail, name, origin, terms);
         } catch (error) {
           const isLast = clock.now() + RETRY_INTERVAL > terms.deadline || node.isClosed();
           if (!isUnsent(error) || isLast || request.signal.aborted) throw error;
@@ -154,7 +155,7 @@ export function createDirect(settings: ResolvedOptions, node: Node, reporter: Re
   }
 
   function sendOnce(
-    request: IncomingRequest,
+    { request, kind }: Trail,
     hostname: string,
     origin: string,
     { lines, deadline }: Terms,
@@ -177,7 +178,7 @@ export function createDirect(settings: ResolvedOptions, node: Node, reporter: Re
       const watch: Watch = { moved: giveUp, isAlive: () => isAlive(origin, transport) };
       try {
         return await lookout.await(hostname, watch, request.signal, (signal) =>
-          exchange({ ...upstream, signal, connect }, transport),
+          exchange({ ...upstream, signal, connect, once: kind === "write" }, transport),
         );
       } finally {
         clock.clearTimeout(timer);

@@ -47,12 +47,12 @@ export function createRunner(
     minted,
     onPrimary: async (trail, reason) => {
       reporter.note(trail, "target", reason);
-      const response = await target.send(trail.request, isHere);
+      const response = await target.send(trail, isHere);
       return response && minted(trail, reason, response);
     },
     run: async (trail, reason) => {
       reporter.note(trail, "target", reason);
-      const response = await target.send(trail.request, () => Promise.resolve(true));
+      const response = await target.send(trail, () => Promise.resolve(true));
       return response ?? answer(502, UNAVAILABLE);
     },
     withdraw: ({ request, claims }, response) => minter.withdraw(response, request, claims),

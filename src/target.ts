@@ -1,8 +1,9 @@
 import { fetchTransport } from "./fetch-transport.ts";
 import { sendHeld, toUpstream } from "./forward.ts";
 import { endToEnd } from "./headers.ts";
-import { type IncomingRequest, type ResponseMessage, TransportError } from "./message.ts";
+import { type ResponseMessage, TransportError } from "./message.ts";
 import type { ResolvedOptions } from "./options.ts";
+import type { Trail } from "./trail.ts";
 import { fromRequest, fromResponse, toRequest } from "./web.ts";
 
 /** The app behind the proxy. */
@@ -10,13 +11,13 @@ export interface Target {
   /**
    * Sends a request to the app, if need be once it listens.
    *
-   * @param request The client's request.
+   * @param trail The request.
    * @param stillHolds Asked before each new try: whether what sent the request here is still so. Left out: it is.
    * @returns The answer, or undefined when that is no longer so; then nothing was sent.
    * @throws {TransportError} When the app does not answer.
    */
   send(
-    request: IncomingRequest,
+    trail: Trail,
     stillHolds: () => Promise<boolean>,
   ): Promise<ResponseMessage | undefined>;
   /** Asks the app for a path, as a client without a body and without patience, and returns the status. */
@@ -31,10 +32,10 @@ export function createTarget(settings: ResolvedOptions): Target {
   const { app, origin, isTrusted, clock } = settings;
   const defaultTransport = fetchTransport();
   return {
-    send: async (request, stillHolds) => {
+    send: async ({ request, kind }, stillHolds) => {
       if (app !== undefined) return fromApp(await app(toRequest(request)));
       const transport = settings.transport ?? request.transport ?? defaultTransport;
-      const upstream = toUpstream(request, origin, isTrusted);
+      const upstream = { ...toUpstream(request, origin, isTrusted), once: kind === "write" };
       return sendHeld(upstream, transport, settings.targetConnectTimeout, clock, stillHolds);
     },
     probe: async (path) => {

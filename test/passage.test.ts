@@ -384,6 +384,25 @@ describe("createProxy() with a primary that moves", () => {
     }
   });
 
+  it("lets nothing that writes be repeated on its way, whatever its method", async () => {
+    const { net, primary, replica } = pair({ alwaysForward: ["/callback"] });
+    await replica.send("POST", "/");
+    await replica.send("GET", "/callback");
+    await within(replica, 6000, replica.send("GET", "/", cookie(T28)));
+    assert.deepEqual(
+      net.arrived.map(({ request }) => request.once),
+      [true, true, false],
+    );
+    assert.deepEqual(
+      primary.seen.map(({ once }) => once),
+      [true, true, false],
+    );
+    replica.app.headers = ["Txid-App", "primary"];
+    await replica.send("GET", "/");
+    assert.equal(net.arrived[3]?.request.once, true, "the app has found that it writes");
+    assert.equal(primary.seen[3]?.once, false, "the primary's own app has yet to find out");
+  });
+
   it("lets who is not the primary any more answer what it has, or has sent on", async () => {
     const { net, primary, replica } = pair();
     let finish: () => void = () => {};
