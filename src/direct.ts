@@ -100,7 +100,8 @@ export function createDirect(settings: ResolvedOptions, node: Node, reporter: Re
     try {
       const response = await sendUntil(trail, hostname, terms);
       if (response === undefined) return { is: "moved" };
-      if (isReplayOfOther(response, request)) {
+      // It must not come to a client where no Fly Proxy stands between.
+      if (isReplayOfOther(response) && !cameThroughFly(request, isTrusted)) {
         await dispose(response);
         const refusal = answer(503, "Proxy error: the primary is moving", RETRY);
         const why = "a proxy that is not the primary's has answered";
@@ -223,10 +224,9 @@ export function createDirect(settings: ResolvedOptions, node: Node, reporter: Re
   return { leadsTo: (hostname) => originOf(hostname) !== undefined, send };
 }
 
-/** Tells whether an answer is LiteFS's own word to Fly Proxy, with 200 and nothing done, where no Fly Proxy will read it. */
-function isReplayOfOther({ status, headers }: ResponseMessage, request: IncomingRequest): boolean {
-  const isReplay = status < 300 && firstValue(headers, "fly-replay") !== undefined;
-  return isReplay && !cameThroughFly(request.headers);
+/** Tells whether an answer is LiteFS's own word to Fly Proxy: 200, and nothing done. */
+function isReplayOfOther({ status, headers }: ResponseMessage): boolean {
+  return status < 300 && firstValue(headers, "fly-replay") !== undefined;
 }
 
 /** Returns what a client is told when the primary's proxy fails; undefined: that is not what has failed. */

@@ -42,7 +42,7 @@ export function createPassage(settings: ResolvedOptions, node: Node, reporter: R
   function wayOf(request: IncomingRequest, sent: Hops, hostname: string): Way {
     return chooseWay({
       forward: settings.forward,
-      throughFly: cameThroughFly(request.headers),
+      throughFly: cameThroughFly(request, settings.isTrusted),
       failed: hasReplayFailed(request.headers),
       forwarded: sent.isForwarded,
       hops: sent.count,

@@ -36,7 +36,7 @@ export function createReads(
   reporter: Reporter,
   write: Writes,
 ): Reads {
-  const { clock, foreignTokens, primaryReads } = settings;
+  const { clock, foreignTokens, isTrusted, primaryReads } = settings;
   const gate = createGate(settings.wakeLimit, clock);
   const allowPrimaryRead = createAllowance(settings.primaryReadRate, clock);
   const { own } = reporter;
@@ -175,7 +175,7 @@ export function createReads(
     if (at.at !== "elsewhere" || primaryReads === "never") return "no way";
     const way = await passage.find(request, at.hostname);
     // Off Fly nobody may be there to carry a replay out: the client would get a 409 for a read.
-    const isCarried = primaryReads === "always" || cameThroughFly(request.headers);
+    const isCarried = primaryReads === "always" || cameThroughFly(request, isTrusted);
     const isOpen = way === "direct" || (way === "replay" && isCarried);
     if (!isOpen && hasReplayFailed(request.headers)) return "unreachable";
     if (!isOpen || !allowPrimaryRead()) return "no way";

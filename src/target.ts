@@ -16,10 +16,7 @@ export interface Target {
    * @returns The answer, or undefined when that is no longer so; then nothing was sent.
    * @throws {TransportError} When the app does not answer.
    */
-  send(
-    trail: Trail,
-    stillHolds: () => Promise<boolean>,
-  ): Promise<ResponseMessage | undefined>;
+  send(trail: Trail, stillHolds: () => Promise<boolean>): Promise<ResponseMessage | undefined>;
   /** Asks the app for a path, as a client without a body and without patience, and returns the status. */
   probe(path: string): Promise<number>;
 }

@@ -674,6 +674,26 @@ describe("createProxy() with counts that clients make up", () => {
     assert.match(line, /;state=txid:1\/\d+\/k1\/[\w-]{43}$/);
   });
 
+  it("takes nobody's word but a trusted proxy's that a request came through Fly Proxy", async () => {
+    for (const [clientAddress, status] of [
+      ["10.0.0.1", 409],
+      [undefined, 409],
+      ["203.0.113.9", 200],
+    ] as const) {
+      const { replica } = pair();
+      const response = await replica.send("POST", "/", FLY, { clientAddress });
+      assert.equal(response.status, status);
+      assert.equal(header(response, "fly-replay").length, status === 409 ? 1 : 0);
+      const read = replica.send("GET", "/", [...FLY, ...cookie(T28)], { clientAddress });
+      assert.equal((await within(replica, 6000, read)).status, status);
+    }
+    // Nor does it bring a client what LiteFS's own proxy says to an edge that is not there.
+    const { primary, replica } = pair();
+    primary.app.headers = ["Fly-Replay", "instance=q"];
+    const forged = { clientAddress: "203.0.113.9" };
+    assert.equal((await replica.send("POST", "/", FLY, forged)).status, 503);
+  });
+
   it("sends nothing anywhere but to the storage's primary", async () => {
     const { net, replica } = pair();
     const forged: HeaderLines = [
