@@ -36,6 +36,13 @@ export interface Http1ClientOptions {
    */
   readonly keepAliveTimeout?: number | undefined;
   /**
+   * How long a connection takes further requests, however busy it is: a name may lead elsewhere by then, and only who
+   * connects asks where.
+   *
+   * @default 60_000
+   */
+  readonly maxAge?: number | undefined;
+  /**
    * How many idle connections are kept for each origin.
    *
    * @default 256
@@ -62,7 +69,8 @@ export interface Http1Client extends Transport {
 export function createHttp1Client(options: Http1ClientOptions = {}): Http1Client {
   const { connectTimeout = 10_000, headTimeout = 0 } = options;
   const limits: Limits = { ...DEFAULT_LIMITS, ...options.limits };
-  const pool = createPool(options.keepAliveTimeout ?? 4000, options.maxIdle ?? 256);
+  const { keepAliveTimeout = 4000, maxAge = 60_000, maxIdle = 256 } = options;
+  const pool = createPool(keepAliveTimeout, maxAge || Infinity, maxIdle);
 
   async function transport(request: UpstreamRequest): Promise<ResponseMessage> {
     if (request.signal.aborted) throw new TransportError("aborted", "Request aborted");
