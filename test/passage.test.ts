@@ -501,6 +501,28 @@ describe("createProxy() with a primary that moves", () => {
     assert.equal(replica.clock.timers(), 0, "nobody looks when nobody waits");
   });
 
+  it("goes on waiting when a primary is named for a moment only", async () => {
+    const { primary, replica } = pair();
+    replica.state.primary = unknown;
+    const pending = begin(replica.send("POST", "/"));
+    await replica.clock.advance(1000);
+    // A replica of LiteFS that connects again names the primary before it finds out that nobody is there.
+    const answers = [elsewhere];
+    Object.defineProperty(replica.state, "primary", {
+      configurable: true,
+      get: () => answers.shift() ?? unknown,
+    });
+    replica.state.changed();
+    await replica.clock.advance(500);
+    assert.deepEqual(answers, []);
+    assert.equal(pending.response(), undefined);
+    Object.defineProperty(replica.state, "primary", { value: elsewhere });
+    replica.state.changed();
+    await replica.clock.advance(100);
+    assert.equal(pending.response()?.status, 200);
+    assert.equal(primary.seen.length, 1);
+  });
+
   it("waits for a primary as long as nobody knows one", async () => {
     const { primary, replica } = pair();
     replica.state.primary = unknown;
