@@ -1,6 +1,5 @@
 import { answer, RETRY } from "./answer.ts";
 import { createBreaker } from "./breaker.ts";
-import { pause } from "./clock.ts";
 import { fetchTransport } from "./fetch-transport.ts";
 import { clientOf, exchange, toUpstream } from "./forward.ts";
 import { allValues, firstValue } from "./headers.ts";
@@ -14,6 +13,7 @@ import {
 } from "./message.ts";
 import type { Node } from "./node.ts";
 import type { ResolvedOptions } from "./options.ts";
+import { createQueue, LOOK_INTERVAL } from "./queue.ts";
 import { cameThroughFly } from "./replay.ts";
 import { createSeats } from "./seats.ts";
 import { dispose, isUnsent } from "./target.ts";
@@ -62,14 +62,12 @@ interface Terms {
 /** How long a proxy may take to show that it is alive, in milliseconds. */
 const PROBE_TIMEOUT = 1000;
 
-/** How often a primary's proxy that does not listen is tried, in milliseconds. */
-const RETRY_INTERVAL = 100;
-
 /** Creates the way from a node to the primary's proxy. */
 export function createDirect(settings: ResolvedOptions, node: Node, reporter: Reporter): Direct {
   const { isTrusted, clock, hold, onError, clientHeader } = settings;
   const patience = Math.max(0, settings.primaryRedirectTimeout);
   const breaker = createBreaker(clock);
+  const queue = createQueue(node, breaker, clock);
   const lookout = createLookout(node.primary, patience, clock);
   const defaultTransport = fetchTransport();
   const seats = createSeats(settings.maxForwards, settings.maxWaitersPerClient);
@@ -139,12 +137,12 @@ export function createDirect(settings: ResolvedOptions, node: Node, reporter: Re
         try {
           return await sendOnce(trail, name, origin, terms);
         } catch (error) {
-          const isLast = clock.now() + RETRY_INTERVAL > terms.deadline || node.isClosed();
+          const isLast = clock.now() + LOOK_INTERVAL > terms.deadline || node.isClosed();
           if (!isUnsent(error) || isLast || request.signal.aborted) throw error;
           leave ??= node.takeSeat(request);
           if (leave === undefined) throw error;
         }
-        await pause(RETRY_INTERVAL, request.signal, clock);
+        await queue.turn({ hostname: name, origin }, terms.deadline, request.signal);
         // A name that leads nowhere is no reason to wait when another node has taken over.
         const at = await node.primary();
         if (at.at === "here") return undefined;
@@ -162,12 +160,12 @@ export function createDirect(settings: ResolvedOptions, node: Node, reporter: Re
     { lines, deadline }: Terms,
   ): Promise<ResponseMessage> {
     const transport = settings.transport ?? request.transport ?? defaultTransport;
-    const upstream = toUpstream(request, origin, isTrusted);
-    upstream.headers.push(...lines);
     return breaker.guard(origin, async (connected) => {
+      const upstream = toUpstream(request, origin, isTrusted);
+      upstream.headers.push(...lines);
       const connecting = new AbortController();
       const giveUp = (): void => connecting.abort();
-      const left = Math.max(deadline - clock.now(), RETRY_INTERVAL);
+      const left = Math.max(deadline - clock.now(), LOOK_INTERVAL);
       const timer = patience > 0 ? clock.setTimeout(giveUp, left) : undefined;
       const connect = {
         signal: connecting.signal,

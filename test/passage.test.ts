@@ -554,6 +554,22 @@ describe("createProxy() with a primary that is down for many", () => {
     assert.deepEqual(new Set(pending.map((one) => one.response()?.status)), new Set([503]));
   });
 
+  it("asks once for all of them who the primary is", async () => {
+    const { net, replica } = pair();
+    net.fault = () => new TransportError("refused", "down");
+    for (let sent = 0; sent < 50; sent++) void replica.send("POST", "/");
+    await replica.clock.advance(1000);
+    let asked = 0;
+    Object.defineProperty(replica.state, "primary", {
+      get: () => {
+        asked++;
+        return elsewhere;
+      },
+    });
+    await replica.clock.advance(2000);
+    assert.ok(asked <= 2 * 20, `asked ${asked} times`);
+  });
+
   it("takes all as soon as it is up again", async () => {
     const { net, primary, replica } = pair();
     net.fault = () => new TransportError("refused", "down");
