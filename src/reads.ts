@@ -118,7 +118,7 @@ export function createReads(
       const there = await onPrimary(trail, at, OTHER_HISTORY);
       if (typeof there === "object") return there;
       // Whoever brought the request took this node for the primary: the cluster is changing, and so is its history.
-      const isBrought = (await passage.hopsOf(trail.request)) > 0;
+      const isBrought = (await passage.hopsOf(trail.request)).count > 0;
       const isLost = at.at === "unknown" || there === "unreachable" || trail.isBehind || isBrought;
       if (isLost || (await node.isHopeless()))
         return (await stale(trail)) ?? own(trail, OTHER_HISTORY, tooLate());
@@ -159,7 +159,9 @@ export function createReads(
   /** Tells why a wait would be in vain; undefined: it may help. */
   async function whyNotWait(request: IncomingRequest): Promise<string | undefined> {
     if (await node.isHopeless()) return "hopelessly behind";
-    return (await passage.hopsOf(request)) > 0 ? "brought here, and behind" : undefined;
+    // An app that replays for reasons of its own takes this node for no primary: only our own word counts.
+    const { proven } = await passage.hopsOf(request);
+    return proven > 0 ? "brought here, and behind" : undefined;
   }
 
   /**

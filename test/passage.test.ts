@@ -322,6 +322,25 @@ describe("createProxy() with a primary that moves", () => {
     assert.deepEqual(header(others, "fly-replay"), [REPLAY_TO_P.replace("txid:1", "txid:2")]);
   });
 
+  it("lets a read wait that an app has replayed here for reasons of its own", async () => {
+    for (const [state, isWaiting] of [
+      ["", true],
+      [";state=theirs", true],
+      [";state=txid:1", false],
+    ] as const) {
+      const { primary, replica } = pair();
+      const source = ["Fly-Replay-Src", `instance=router;region=ams;t=1${state}`];
+      const pending = begin(replica.send("GET", "/", [...cookie(T28), ...source]));
+      await replica.clock.advance(100);
+      assert.equal(pending.response() === undefined, isWaiting, state);
+      assert.equal(primary.seen.length, isWaiting ? 0 : 1);
+      replica.state.position = T28;
+      replica.state.changed();
+      await settled();
+      assert.equal(pending.response()?.status, 200);
+    }
+  });
+
   it("holds a write while the primary's proxy does not listen, and sends it once", async () => {
     const { net, primary, replica } = pair();
     let isDown = true;
