@@ -11,6 +11,8 @@ export interface Breaker {
    * @throws {TransportError} What sending throws, or `"unreachable"` when nothing was tried.
    */
   guard<T>(origin: string, send: (connected: () => void) => Promise<T>): Promise<T>;
+  /** Tells whether all may try an origin, one for all of them, or none. */
+  state(origin: string): "open" | "due" | "closed";
 }
 
 /** After so many failures in a row an origin counts as down. */
@@ -46,6 +48,11 @@ export function createBreaker(clock: Clock): Breaker {
   }
 
   return {
+    state: (origin) => {
+      const door = doors.get(origin);
+      if (door === undefined || door.failures < FAILURES) return "open";
+      return clock.now() < door.closedUntil ? "closed" : "due";
+    },
     guard: async (origin, send) => {
       if (isClosed(origin)) throw new TransportError("unreachable", `Not tried: ${origin} is down`);
       try {

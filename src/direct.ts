@@ -1,6 +1,5 @@
 import { answer, RETRY } from "./answer.ts";
 import { createBreaker } from "./breaker.ts";
-import { pause } from "./clock.ts";
 import { fetchTransport } from "./fetch-transport.ts";
 import { clientOf, exchange, toUpstream } from "./forward.ts";
 import { allValues, firstValue } from "./headers.ts";
@@ -14,6 +13,7 @@ import {
 } from "./message.ts";
 import type { Node } from "./node.ts";
 import type { ResolvedOptions } from "./options.ts";
+import { createQueue, LOOK_INTERVAL } from "./queue.ts";
 import { cameThroughFly } from "./replay.ts";
 import { createSeats } from "./seats.ts";
 import { dispose, isUnsent } from "./target.ts";
@@ -62,14 +62,12 @@ interface Terms {
 /** How long a proxy may take to show that it is alive, in milliseconds. */
 const PROBE_TIMEOUT = 1000;
 
-/** How often a primary's proxy that does not listen is tried, in milliseconds. */
-const RETRY_INTERVAL = 100;
-
 /** Creates the way from a node to the primary's proxy. */
 export function createDirect(settings: ResolvedOptions, node: Node, reporter: Reporter): Direct {
   const { isTrusted, clock, hold, onError, clientHeader } = settings;
   const patience = Math.max(0, settings.primaryRedirectTimeout);
   const breaker = createBreaker(clock);
+  const queue = createQueue(node, breaker, clock);
   const lookout = createLookout(node.primary, patience, clock);
   const defaultTransport = fetchTransport();
   const seats = createSeats(settings.maxForwards, settings.maxWaitersPerClient);
@@ -98,9 +96,10 @@ export function createDirect(settings: ResolvedOptions, node: Node, reporter: Re
     }
     reporter.note(trail, "forward", reason);
     try {
-      const response = await sendUntil(request, hostname, terms);
+      const response = await sendUntil(trail, hostname, terms);
       if (response === undefined) return { is: "moved" };
-      if (isReplayOfOther(response, request)) {
+      // It must not come to a client where no Fly Proxy stands between.
+      if (isReplayOfOther(response) && !cameThroughFly(request, isTrusted)) {
         await dispose(response);
         const refusal = answer(503, "Proxy error: the primary is moving", RETRY);
         const why = "a proxy that is not the primary's has answered";
@@ -124,10 +123,11 @@ export function createDirect(settings: ResolvedOptions, node: Node, reporter: Re
 
   /** Sends a request as soon as it is taken; undefined: the primary has become this node, or there is no way any more. */
   async function sendUntil(
-    request: IncomingRequest,
+    trail: Trail,
     hostname: string,
     terms: Terms,
   ): Promise<ResponseMessage | undefined> {
+    const { request } = trail;
     let name = hostname;
     let leave: (() => void) | undefined;
     try {
@@ -135,14 +135,14 @@ export function createDirect(settings: ResolvedOptions, node: Node, reporter: Re
         const origin = originOf(name);
         if (origin === undefined) return undefined;
         try {
-          return await sendOnce(request, name, origin, terms);
+          return await sendOnce(trail, name, origin, terms);
         } catch (error) {
-          const isLast = clock.now() + RETRY_INTERVAL > terms.deadline || node.isClosed();
+          const isLast = clock.now() + LOOK_INTERVAL > terms.deadline || node.isClosed();
           if (!isUnsent(error) || isLast || request.signal.aborted) throw error;
           leave ??= node.takeSeat(request);
           if (leave === undefined) throw error;
         }
-        await pause(RETRY_INTERVAL, request.signal, clock);
+        await queue.turn({ hostname: name, origin }, terms.deadline, request.signal);
         // A name that leads nowhere is no reason to wait when another node has taken over.
         const at = await node.primary();
         if (at.at === "here") return undefined;
@@ -154,18 +154,18 @@ export function createDirect(settings: ResolvedOptions, node: Node, reporter: Re
   }
 
   function sendOnce(
-    request: IncomingRequest,
+    { request, kind }: Trail,
     hostname: string,
     origin: string,
     { lines, deadline }: Terms,
   ): Promise<ResponseMessage> {
     const transport = settings.transport ?? request.transport ?? defaultTransport;
-    const upstream = toUpstream(request, origin, isTrusted);
-    upstream.headers.push(...lines);
     return breaker.guard(origin, async (connected) => {
+      const upstream = toUpstream(request, origin, isTrusted, kind === "write");
+      upstream.headers.push(...lines);
       const connecting = new AbortController();
       const giveUp = (): void => connecting.abort();
-      const left = Math.max(deadline - clock.now(), RETRY_INTERVAL);
+      const left = Math.max(deadline - clock.now(), LOOK_INTERVAL);
       const timer = patience > 0 ? clock.setTimeout(giveUp, left) : undefined;
       const connect = {
         signal: connecting.signal,
@@ -222,10 +222,9 @@ export function createDirect(settings: ResolvedOptions, node: Node, reporter: Re
   return { leadsTo: (hostname) => originOf(hostname) !== undefined, send };
 }
 
-/** Tells whether an answer is LiteFS's own word to Fly Proxy, with 200 and nothing done, where no Fly Proxy will read it. */
-function isReplayOfOther({ status, headers }: ResponseMessage, request: IncomingRequest): boolean {
-  const isReplay = status < 300 && firstValue(headers, "fly-replay") !== undefined;
-  return isReplay && !cameThroughFly(request.headers);
+/** Tells whether an answer is LiteFS's own word to Fly Proxy: 200, and nothing done. */
+function isReplayOfOther({ status, headers }: ResponseMessage): boolean {
+  return status < 300 && firstValue(headers, "fly-replay") !== undefined;
 }
 
 /** Returns what a client is told when the primary's proxy fails; undefined: that is not what has failed. */

@@ -21,11 +21,13 @@ const RETRY_INTERVAL = 100;
  * @param request The client's request.
  * @param origin The upstream's scheme, host and port.
  * @param isTrusted Whose forwarding headers are believed.
+ * @param once Whether it must not be sent again, whatever its method.
  */
 export function toUpstream(
   request: IncomingRequest,
   origin: string,
   isTrusted: Trust,
+  once: boolean,
 ): UpstreamRequest {
   const headers = endToEnd(request.headers);
   const upgrade = request.canUpgrade ? allValues(request.headers, "upgrade").filter(isPassed) : [];
@@ -53,6 +55,7 @@ export function toUpstream(
     inform: request.inform,
     origin,
     upgrade: upgrade.length > 0,
+    once,
   };
 }
 

@@ -63,10 +63,10 @@ export function createHopCounter(
       const isHeard = keyring !== undefined || peer === undefined || isTrusted(peer);
       const state = source === undefined ? "" : (stateOf(source) ?? "");
       const forwarded = isHeard ? await prove(request, field ?? "") : 0;
-      // LiteFS's own proxy replays without a state.
-      const replayed = source === undefined ? 0 : Math.max(1, await prove(request, state));
-      const proven = Math.max(forwarded, replayed);
-      const count = Math.max(proven, claimed(field ?? ""), claimed(state));
+      const proven = Math.max(forwarded, await prove(request, state));
+      // LiteFS's own proxy replays without a state, and so do apps, for which any node will do.
+      const replayed = source === undefined ? 0 : 1;
+      const count = Math.max(proven, replayed, claimed(field ?? ""), claimed(state));
       return { count, proven, isForwarded: forwarded > 0 };
     },
     write: async (request, count) => {

@@ -50,6 +50,8 @@ export interface UpstreamRequest extends RequestMessage {
   readonly origin: string;
   /** True when the request asks to switch protocols and the client's connection can follow. */
   readonly upgrade: boolean;
+  /** Whether it writes, so that it must not be sent again however safe its method is (RFC 9110 section 9.2.2). */
+  readonly once?: boolean | undefined;
   /** Follows the connection that the request is sent on, where whoever sends it wants to know. */
   readonly connect?:
     | {

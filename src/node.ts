@@ -1,4 +1,5 @@
 import { type Claims, createClaimReader } from "./claims.ts";
+import { pause } from "./clock.ts";
 import { clientOf } from "./forward.ts";
 import { createJudge, type Database, type Verdict } from "./judge.ts";
 import { andThen, isPromise } from "./maybe-promise.ts";
@@ -32,6 +33,9 @@ export interface Node {
   /** Sends everybody who waits away. */
   close(): void;
 }
+
+/** How long it is until somebody looks again for a primary that was named and is gone, in milliseconds. */
+const MOMENT = 25;
 
 /** How a node stands that cannot tell, or has waited in vain. */
 export const BEHIND: Pick<Verdict, "standing" | "isBehind"> = {
@@ -78,13 +82,21 @@ export function createNode(settings: ResolvedOptions): Node {
     primary,
     takeSeat,
     knownPrimary: async (request, timeout) => {
-      const at = await primary();
+      const { signal } = request;
+      const deadline = clock.now() + timeout;
+      let at = await primary();
       if (at.at !== "unknown" || timeout <= 0) return at;
       const leave = takeSeat(request);
       if (leave === undefined) return at;
-      await databases[0]?.waiters.forPrimary(timeout, request.signal);
+      for (;;) {
+        const outcome = await databases[0]?.waiters.forPrimary(deadline - clock.now(), signal);
+        at = await primary();
+        if (at.at !== "unknown" || outcome !== "reached") break;
+        // It was named for a moment only: LiteFS does so each time it tries in vain to connect again.
+        await pause(MOMENT, signal, clock);
+      }
       leave();
-      return primary();
+      return at;
     },
     claims: ({ headers }) => readClaims(headers),
     judge: (claims) =>

@@ -22,7 +22,7 @@ export interface Passage {
   /** Returns the way that a request would take; undefined: there is none. */
   find(request: IncomingRequest, hostname: string): Promise<"replay" | "direct" | undefined>;
   /** Returns how often a request has been sent from node to node before it came here. */
-  hopsOf(request: IncomingRequest): Promise<number>;
+  hopsOf(request: IncomingRequest): Promise<Hops>;
 }
 
 /** What a client is told when there is no way. */
@@ -45,7 +45,7 @@ export function createPassage(settings: ResolvedOptions, node: Node, reporter: R
   function wayOf(request: IncomingRequest, sent: Hops, hostname: string): Way {
     return chooseWay({
       forward: settings.forward,
-      throughFly: cameThroughFly(request.headers),
+      throughFly: cameThroughFly(request, settings.isTrusted),
       failed: hasReplayFailed(request.headers),
       forwarded: sent.isForwarded,
       hops: sent.count,
@@ -80,7 +80,7 @@ export function createPassage(settings: ResolvedOptions, node: Node, reporter: R
       const way = wayOf(request, await hops.read(request), hostname);
       return way === "direct" || way === "replay" ? way : undefined;
     },
-    hopsOf: async (request) => (await hops.read(request)).proven,
+    hopsOf: hops.read,
   };
 }
 

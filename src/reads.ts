@@ -36,7 +36,7 @@ export function createReads(
   reporter: Reporter,
   write: Writes,
 ): Reads {
-  const { clock, foreignTokens, primaryReads } = settings;
+  const { clock, foreignTokens, isTrusted, primaryReads } = settings;
   const gate = createGate(settings.wakeLimit, clock);
   const allowPrimaryRead = createAllowance(settings.primaryReadRate, clock);
   const { own } = reporter;
@@ -123,7 +123,7 @@ export function createReads(
       const there = await onPrimary(trail, at, OTHER_HISTORY);
       if (typeof there === "object") return there;
       // Whoever brought the request took this node for the primary: the cluster is changing, and so is its history.
-      const isBrought = (await passage.hopsOf(trail.request)) > 0;
+      const isBrought = (await passage.hopsOf(trail.request)).count > 0;
       const isLost = at.at === "unknown" || there === "unreachable" || trail.isBehind || isBrought;
       if (isLost || (await node.isHopeless()))
         return (await stale(trail)) ?? own(trail, OTHER_HISTORY, tooLate());
@@ -164,7 +164,9 @@ export function createReads(
   /** Tells why a wait would be in vain; undefined: it may help. */
   async function whyNotWait(request: IncomingRequest): Promise<string | undefined> {
     if (await node.isHopeless()) return "hopelessly behind";
-    return (await passage.hopsOf(request)) > 0 ? "brought here, and behind" : undefined;
+    // An app that replays for reasons of its own takes this node for no primary: only our own word counts.
+    const { proven } = await passage.hopsOf(request);
+    return proven > 0 ? "brought here, and behind" : undefined;
   }
 
   /**
@@ -180,7 +182,7 @@ export function createReads(
     if (at.at !== "elsewhere" || primaryReads === "never") return "no way";
     const way = await passage.find(request, at.hostname);
     // Off Fly nobody may be there to carry a replay out: the client would get a 409 for a read.
-    const isCarried = primaryReads === "always" || cameThroughFly(request.headers);
+    const isCarried = primaryReads === "always" || cameThroughFly(request, isTrusted);
     const isOpen = way === "direct" || (way === "replay" && isCarried);
     if (!isOpen && hasReplayFailed(request.headers)) return "unreachable";
     if (!isOpen || !allowPrimaryRead()) return "no way";

@@ -67,12 +67,12 @@ export function createRunner(
         const txid = await told(trail);
         return txid.role === "primary" ? txid : undefined;
       };
-      const response = await target.send(trail.request, isHere, tell);
+      const response = await target.send(trail, isHere, tell);
       return response && minted(trail, reason, response);
     },
     run: async (trail, reason) => {
       reporter.note(trail, "target", reason);
-      const response = await target.send(trail.request, always, () => told(trail));
+      const response = await target.send(trail, always, () => told(trail));
       return response ?? answer(502, UNAVAILABLE);
     },
     withdraw: ({ request, claims }, response) => minter.withdraw(response, request, claims),

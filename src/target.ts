@@ -4,6 +4,7 @@ import { endToEnd } from "./headers.ts";
 import { type IncomingRequest, type ResponseMessage, TransportError } from "./message.ts";
 import type { ResolvedOptions } from "./options.ts";
 import type { MaybePromise } from "./storage.ts";
+import type { Trail } from "./trail.ts";
 import { fromRequest, fromResponse, toRequest } from "./web.ts";
 import { runTold, type Txid } from "./word.ts";
 
@@ -12,14 +13,14 @@ export interface Target {
   /**
    * Sends a request to the app, if need be once it listens.
    *
-   * @param request The client's request.
+   * @param trail The request.
    * @param stillHolds Asked before each new try: whether what sent the request here is still so.
    * @param tell Returns what an app in this process is told; undefined: what sent the request here is no longer so.
    * @returns The answer, or undefined when that is no longer so; then nothing was sent.
    * @throws {TransportError} When the app does not answer.
    */
   send(
-    request: IncomingRequest,
+    trail: Trail,
     stillHolds: () => MaybePromise<boolean>,
     tell: () => Promise<Txid | undefined>,
   ): Promise<ResponseMessage | undefined>;
@@ -36,11 +37,11 @@ export function createTarget(settings: ResolvedOptions): Target {
   const defaultTransport = fetchTransport();
   const ownApp = app && (async (request: Request) => fromApp(await app(request)));
   return {
-    send: (request, stillHolds, tell) => {
+    send: ({ request, kind }, stillHolds, tell) => {
       const inside = request.app ?? ownApp;
       if (inside !== undefined) return runInside(request, inside, tell);
       const transport = settings.transport ?? request.transport ?? defaultTransport;
-      const upstream = toUpstream(request, origin, isTrusted);
+      const upstream = toUpstream(request, origin, isTrusted, kind === "write");
       return sendHeld(upstream, transport, settings.targetConnectTimeout, clock, stillHolds);
     },
     probe: async (path) => {
@@ -51,7 +52,7 @@ export function createTarget(settings: ResolvedOptions): Target {
       const message = fromRequest(request, undefined);
       if (message === undefined) throw new TypeError(`Cannot probe target: "${path}" is no path`);
       const transport = settings.transport ?? defaultTransport;
-      const response = await transport(toUpstream(message, origin, isTrusted));
+      const response = await transport(toUpstream(message, origin, isTrusted, false));
       await dispose(response);
       return response.status;
     },

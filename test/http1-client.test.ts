@@ -154,6 +154,22 @@ describe("createHttp1Client()", () => {
     assert.equal(origin.peers.length, 2);
   });
 
+  it("uses no connection for ever, so that a name may come to lead elsewhere", async () => {
+    const origin = await start(answering(() => "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"));
+    const client = create({ maxAge: 30 });
+    const end = Date.now() + 5000;
+    // It is never idle for long.
+    while (origin.peers.length < 2 && Date.now() < end) {
+      await client(get(origin.origin));
+      await new Promise((resolve) => setTimeout(resolve, 2));
+    }
+    assert.equal(origin.peers.length, 2);
+    await origin.peers[0]?.over();
+    const longer = create({});
+    for (let sent = 0; sent < 3; sent++) await longer(get(origin.origin));
+    assert.equal(origin.peers.length, 3);
+  });
+
   it("keeps no more idle connections than it may, and none once closed", async () => {
     const origin = await start(answering(() => "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"));
     const client = create({ maxIdle: 2 });

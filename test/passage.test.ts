@@ -322,6 +322,25 @@ describe("createProxy() with a primary that moves", () => {
     assert.deepEqual(header(others, "fly-replay"), [REPLAY_TO_P.replace("txid:1", "txid:2")]);
   });
 
+  it("lets a read wait that an app has replayed here for reasons of its own", async () => {
+    for (const [state, isWaiting] of [
+      ["", true],
+      [";state=theirs", true],
+      [";state=txid:1", false],
+    ] as const) {
+      const { primary, replica } = pair();
+      const source = ["Fly-Replay-Src", `instance=router;region=ams;t=1${state}`];
+      const pending = begin(replica.send("GET", "/", [...cookie(T28), ...source]));
+      await replica.clock.advance(100);
+      assert.equal(pending.response() === undefined, isWaiting, state);
+      assert.equal(primary.seen.length, isWaiting ? 0 : 1);
+      replica.state.position = T28;
+      replica.state.changed();
+      await settled();
+      assert.equal(pending.response()?.status, 200);
+    }
+  });
+
   it("holds a write while the primary's proxy does not listen, and sends it once", async () => {
     const { net, primary, replica } = pair();
     let isDown = true;
@@ -382,6 +401,25 @@ describe("createProxy() with a primary that moves", () => {
       assert.doesNotMatch(text(response), /secret/);
       assert.equal(sent, 1);
     }
+  });
+
+  it("lets nothing that writes be repeated on its way, whatever its method", async () => {
+    const { net, primary, replica } = pair({ alwaysForward: ["/callback"] });
+    await replica.send("POST", "/");
+    await replica.send("GET", "/callback");
+    await within(replica, 6000, replica.send("GET", "/", cookie(T28)));
+    assert.deepEqual(
+      net.arrived.map(({ request }) => request.once),
+      [true, true, false],
+    );
+    assert.deepEqual(
+      primary.seen.map(({ once }) => once),
+      [true, true, false],
+    );
+    replica.app.headers = ["Txid-App", "primary"];
+    await replica.send("GET", "/");
+    assert.equal(net.arrived[3]?.request.once, true, "the app has found that it writes");
+    assert.equal(primary.seen[3]?.once, false, "the primary's own app has yet to find out");
   });
 
   it("lets who is not the primary any more answer what it has, or has sent on", async () => {
@@ -482,6 +520,28 @@ describe("createProxy() with a primary that moves", () => {
     assert.equal(replica.clock.timers(), 0, "nobody looks when nobody waits");
   });
 
+  it("goes on waiting when a primary is named for a moment only", async () => {
+    const { primary, replica } = pair();
+    replica.state.primary = unknown;
+    const pending = begin(replica.send("POST", "/"));
+    await replica.clock.advance(1000);
+    // A replica of LiteFS that connects again names the primary before it finds out that nobody is there.
+    const answers = [elsewhere];
+    Object.defineProperty(replica.state, "primary", {
+      configurable: true,
+      get: () => answers.shift() ?? unknown,
+    });
+    replica.state.changed();
+    await replica.clock.advance(500);
+    assert.deepEqual(answers, []);
+    assert.equal(pending.response(), undefined);
+    Object.defineProperty(replica.state, "primary", { value: elsewhere });
+    replica.state.changed();
+    await replica.clock.advance(100);
+    assert.equal(pending.response()?.status, 200);
+    assert.equal(primary.seen.length, 1);
+  });
+
   it("waits for a primary as long as nobody knows one", async () => {
     const { primary, replica } = pair();
     replica.state.primary = unknown;
@@ -511,6 +571,22 @@ describe("createProxy() with a primary that is down for many", () => {
     assert.ok(tried - before >= 8, `${tried - before} tries`);
     await replica.clock.advance(2000);
     assert.deepEqual(new Set(pending.map((one) => one.response()?.status)), new Set([503]));
+  });
+
+  it("asks once for all of them who the primary is", async () => {
+    const { net, replica } = pair();
+    net.fault = () => new TransportError("refused", "down");
+    for (let sent = 0; sent < 50; sent++) void replica.send("POST", "/");
+    await replica.clock.advance(1000);
+    let asked = 0;
+    Object.defineProperty(replica.state, "primary", {
+      get: () => {
+        asked++;
+        return elsewhere;
+      },
+    });
+    await replica.clock.advance(2000);
+    assert.ok(asked <= 2 * 20, `asked ${asked} times`);
   });
 
   it("takes all as soon as it is up again", async () => {
@@ -653,6 +729,26 @@ describe("createProxy() with counts that clients make up", () => {
     const { replica } = pair({ signing: KEYS });
     const [line = ""] = header(await replica.send("POST", "/", FLY), "fly-replay");
     assert.match(line, /;state=txid:1\/\d+\/k1\/[\w-]{43}$/);
+  });
+
+  it("takes nobody's word but a trusted proxy's that a request came through Fly Proxy", async () => {
+    for (const [clientAddress, status] of [
+      ["10.0.0.1", 409],
+      [undefined, 409],
+      ["203.0.113.9", 200],
+    ] as const) {
+      const { replica } = pair();
+      const response = await replica.send("POST", "/", FLY, { clientAddress });
+      assert.equal(response.status, status);
+      assert.equal(header(response, "fly-replay").length, status === 409 ? 1 : 0);
+      const read = replica.send("GET", "/", [...FLY, ...cookie(T28)], { clientAddress });
+      assert.equal((await within(replica, 6000, read)).status, status);
+    }
+    // Nor does it bring a client what LiteFS's own proxy says to an edge that is not there.
+    const { primary, replica } = pair();
+    primary.app.headers = ["Fly-Replay", "instance=q"];
+    const forged = { clientAddress: "203.0.113.9" };
+    assert.equal((await replica.send("POST", "/", FLY, forged)).status, 503);
   });
 
   it("sends nothing anywhere but to the storage's primary", async () => {

@@ -154,6 +154,27 @@ describe("checkSessions()", () => {
       [undefined, ...Array.from({ length: 14 }, (_, index) => `t=${index + 1}`)],
     );
   });
+
+  it("takes a client's cookies to every entrance of a site", async () => {
+    const urls = ["http://127.0.0.1:1", "http://127.0.0.2:1"];
+    const withoutCookie = async (site: string | undefined): Promise<number> => {
+      const bare: string[] = [];
+      await checkSessions({
+        urls,
+        site,
+        clients: 1,
+        rounds: 30,
+        otherReads: 0,
+        fetch: async (url, request) => {
+          if (request.headers["cookie"] === undefined) bare.push(new URL(url).host);
+          return new Response("30", { headers: { "set-cookie": "t=1; Path=/" } });
+        },
+      });
+      return bare.length;
+    };
+    assert.equal(await withoutCookie("http://app.example"), 1);
+    assert.equal(await withoutCookie(undefined), 2);
+  });
 });
 
 describe("hasKept()", () => {

@@ -2,8 +2,9 @@
  * Checks the guarantees of sessions from outside: many clients, each with a cookie jar of its own, write and read
  * numbers through an edge or a list of proxies, and every answer is held against what that client knows already.
  *
- * As a program: `node --import tsx test/session.ts --edge http://127.0.0.1:8080 --seconds 8 --clients 16`. The app
- * behind it must keep text under `/kv/KEY` (`PUT` and `GET`, 404 for an unknown key).
+ * As a program: `node --import tsx test/session.ts --edge http://127.0.0.1:8080 --seconds 8 --clients 16`. Without an edge
+ * each `--proxy` names an entrance of the same site, and a client takes its cookies to all of them, as it does where one
+ * name has several addresses. The app behind must keep text under `/kv/KEY` (`PUT` and `GET`, 404 for an unknown key).
  *
  * @module
  */
@@ -133,6 +134,11 @@ export interface SessionRequest {
 export interface SessionOptions {
   /** Where requests go, such as `http://127.0.0.1:8080`; each one to any of them. */
   readonly urls: readonly string[];
+  /**
+   * The site that clients take all these for, such as `http://app.example`: their cookies are of its host, and not of
+   * the one that a request goes to. @default the URL of each request
+   */
+  readonly site?: string | undefined;
   /** The number of clients. @default 16 */
   readonly clients?: number | undefined;
   /** How long they go on, in milliseconds. @default 5000 */
@@ -213,7 +219,8 @@ export async function checkSessions(options: SessionOptions): Promise<SessionRep
   async function ask(jar: Jar, key: string, body?: string): Promise<Answer> {
     const base = urls[Math.floor(Math.random() * urls.length)] ?? "";
     const url = new URL(`/kv/${key}`, base);
-    const cookie = jar.header(url);
+    const page = new URL(url.pathname, options.site ?? base);
+    const cookie = jar.header(page);
     try {
       const response = await send(url.href, {
         method: body === undefined ? "GET" : "PUT",
@@ -222,7 +229,7 @@ export async function checkSessions(options: SessionOptions): Promise<SessionRep
         redirect: "manual",
         signal: AbortSignal.timeout(timeout),
       });
-      jar.take(response.headers.getSetCookie(), url);
+      jar.take(response.headers.getSetCookie(), page);
       const { ok, status, headers } = response;
       const node = headers.get("x-node") ?? base;
       return {
@@ -326,25 +333,33 @@ function describeError(error: Error): string {
   return error.cause instanceof Error ? `${error.message}: ${error.cause.message}` : error.message;
 }
 
-const usage = `Usage: node --import tsx test/session.ts --edge URL [--edge URL …] [--seconds 5] [--clients 16]
+const usage = `Usage: node --import tsx test/session.ts --edge URL [--seconds 5] [--clients 16]
+       node --import tsx test/session.ts --proxy URL [--proxy URL …] [--seconds 5] [--clients 16]
 `;
+
+/** What several entrances without an edge are to their clients. */
+const SITE = "http://app.example";
 
 async function main(): Promise<void> {
   const { values } = parseArgs({
     options: {
-      edge: { type: "string", multiple: true },
+      edge: { type: "string", multiple: true, default: [] },
+      proxy: { type: "string", multiple: true, default: [] },
       seconds: { type: "string", default: "5" },
       clients: { type: "string", default: "16" },
       help: { type: "boolean", default: false },
     },
   });
-  if (values.help || values.edge === undefined) {
+  const { edge, proxy } = values;
+  // Each of them keeps its cookies in another way.
+  if (values.help || (edge.length === 0) === (proxy.length === 0)) {
     process.stdout.write(usage);
     process.exitCode = values.help ? 0 : 2;
     return;
   }
   const report = await checkSessions({
-    urls: values.edge,
+    urls: [...edge, ...proxy],
+    site: proxy.length > 0 ? SITE : undefined,
     duration: Number(values.seconds) * 1000,
     clients: Number(values.clients),
   });

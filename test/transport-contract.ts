@@ -656,6 +656,7 @@ export function transportContract(name: string, makeTransport: () => ClosableTra
         ["DELETE", { method: "DELETE" }, false],
         ["PUT", { method: "PUT", body: Buffer.from("hello") }, false],
         ["GET with a body", { method: "GET", body: Buffer.from("hello") }, false],
+        ["GET that writes", { method: "GET", once: true }, false],
       ];
       for (const [what, more, repeated] of rows) {
         for (const way of ["end", "destroy"] as const) {

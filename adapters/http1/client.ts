@@ -36,6 +36,13 @@ export interface Http1ClientOptions {
    */
   readonly keepAliveTimeout?: number | undefined;
   /**
+   * How long a connection takes further requests, however busy it is: a name may lead elsewhere by then, and only who
+   * connects asks where.
+   *
+   * @default 60_000
+   */
+  readonly maxAge?: number | undefined;
+  /**
    * How many idle connections are kept for each origin.
    *
    * @default 256
@@ -53,7 +60,7 @@ export interface Http1Client extends Transport {
 
 /**
  * Creates a client with a pool of connections of its own. A request is sent again only when a kept connection turned
- * out to be closed before a byte of the answer came, only once, and only when its method is safe and it has no body.
+ * out to be closed before a byte of the answer came, only once, and only when its method is safe, it has no body and nobody has said that it writes all the same.
  * Other idempotent methods are not repeated, as LiteFS does not: the upstream may have acted on the first `DELETE`, and
  * would answer the second as if nothing had been there.
  *
@@ -62,7 +69,8 @@ export interface Http1Client extends Transport {
 export function createHttp1Client(options: Http1ClientOptions = {}): Http1Client {
   const { connectTimeout = 10_000, headTimeout = 0 } = options;
   const limits: Limits = { ...DEFAULT_LIMITS, ...options.limits };
-  const pool = createPool(options.keepAliveTimeout ?? 4000, options.maxIdle ?? 256);
+  const { keepAliveTimeout = 4000, maxAge = 60_000, maxIdle = 256 } = options;
+  const pool = createPool(keepAliveTimeout, maxAge || Infinity, maxIdle);
 
   async function transport(request: UpstreamRequest): Promise<ResponseMessage> {
     if (request.signal.aborted) throw new TransportError("aborted", "Request aborted");
@@ -102,5 +110,6 @@ function isUnheard(error: unknown, connection: UpstreamConnection): boolean {
 const SAFE: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS", "QUERY", "TRACE"]);
 
 function mayRepeat(request: UpstreamRequest): boolean {
-  return request.body === null && SAFE.has(request.method) && !request.upgrade;
+  const { method, body, upgrade, once = false } = request;
+  return body === null && SAFE.has(method) && !upgrade && !once;
 }

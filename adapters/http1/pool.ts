@@ -22,10 +22,11 @@ interface Idle {
 /**
  * Creates an empty pool.
  *
- * @param keepAliveTimeout How long a connection is kept, in milliseconds.
+ * @param keepAliveTimeout How long an idle connection is kept, in milliseconds.
+ * @param maxAge How long after it was opened a connection is kept, in milliseconds.
  * @param maxIdle How many are kept for each origin.
  */
-export function createPool(keepAliveTimeout: number, maxIdle: number): Pool {
+export function createPool(keepAliveTimeout: number, maxAge: number, maxIdle: number): Pool {
   // For each origin, the one that has been idle for longest first.
   const origins = new Map<string, Idle[]>();
   let closed = false;
@@ -56,11 +57,12 @@ export function createPool(keepAliveTimeout: number, maxIdle: number): Pool {
     put: (origin, connection) => {
       let row = origins.get(origin);
       if (row === undefined) origins.set(origin, (row = []));
-      if (closed || row.length >= maxIdle) {
+      const now = performance.now();
+      if (closed || row.length >= maxIdle || now - connection.openedAt > maxAge) {
         connection.destroy();
         return;
       }
-      row.push({ connection, since: performance.now() });
+      row.push({ connection, since: now });
       if (sweeper !== undefined) return;
       sweeper = setInterval(sweep, 1000);
       sweeper.unref();

@@ -34,6 +34,8 @@ export interface UpstreamContext {
 
 /** A connection to an upstream, which carries one request at a time. */
 export interface UpstreamConnection {
+  /** When it was opened, on the clock of `performance.now()`. */
+  readonly openedAt: number;
   /**
    * Sends a request and resolves with its answer once the head is there.
    *
@@ -131,6 +133,7 @@ export function createUpstreamConnection(
     context.onClose();
   });
   return {
+    openedAt: performance.now(),
     send: (request) => exchangeWith(connection, request),
     destroy: () => socket.destroy(),
     isOpen: () => !socket.destroyed && !connection.ended,
