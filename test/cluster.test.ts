@@ -8,7 +8,7 @@ import type { Cluster, ClusterOptions } from "../cluster/cluster.ts";
 import { createEdge } from "../cluster/edge.ts";
 import type { Edge, EdgeNode, EdgeOptions } from "../cluster/edge.ts";
 import { lagText, timeText } from "../cluster/format.ts";
-import { listen } from "../cluster/listen.ts";
+import { freePort, listen } from "../cluster/listen.ts";
 import type { Listener } from "../cluster/listen.ts";
 import type { ClusterNode } from "../cluster/node.ts";
 import { parseReplay, parseReplayBody } from "../cluster/replay.ts";
@@ -798,6 +798,14 @@ describe("createEdge()", () => {
     const response = await fetch(edge.url);
     assert.deepEqual([response.status, await response.text()], [201, "made"]);
     assert.deepEqual(response.headers.getSetCookie(), ["a=1", "b=2"]);
+  });
+});
+
+describe("freePort()", () => {
+  it("gives nobody a port that it has given away", async () => {
+    const ports = new Set<number>();
+    for (let count = 0; count < 300; count += 1) ports.add(await freePort());
+    assert.equal(ports.size, 300);
   });
 });
 

@@ -7,6 +7,7 @@ import {
   type Http1ClientOptions,
 } from "../adapters/http1/client.ts";
 import type { UpstreamRequest } from "../src/index.ts";
+import { fakeClock } from "./fake-clock.ts";
 import { answering, eventually, listen, type Origin, type Peer } from "./http1-wire.ts";
 import { fails, transportContract } from "./transport-contract.ts";
 
@@ -102,26 +103,40 @@ describe("createHttp1Client()", () => {
     assert.equal(response.status, 204);
   });
 
-  it("gives an upstream that takes the body slowly its time", { timeout: 20_000 }, async () => {
+  it("gives an upstream that takes the body slowly its time", { timeout: 60_000 }, async () => {
     const rounds = 8;
-    const origin = await start(({ socket, send }) => {
+    const clock = fakeClock();
+    let sent = 0;
+    let sentAtRest = 0;
+    // Once the body is stuck again, less time passes than the upstream has, and more in all rounds.
+    async function rest({ socket }: Peer): Promise<void> {
+      socket.pause();
+      await eventually(
+        () => clock.timers() > 0 && sent > sentAtRest,
+        () => `for the body to be stuck after ${sent} pieces`,
+      );
+      sentAtRest = sent;
+      await clock.advance(500);
+      socket.resume();
+    }
+    const origin = await start((peer) => {
       let taken = 0;
       let rests = 0;
-      socket.removeAllListeners("data");
-      socket.on("data", (bytes: Buffer) => {
+      peer.socket.removeAllListeners("data");
+      peer.socket.on("data", (bytes: Buffer) => {
         taken += bytes.length;
         if (taken < (rests + 1) * 8 * 1024 * 1024 || rests === rounds) return;
-        if (++rests === rounds) send("HTTP/1.1 204 No Content\r\n\r\n");
-        socket.pause();
-        setTimeout(() => socket.resume(), 100);
+        if (++rests === rounds) peer.send("HTTP/1.1 204 No Content\r\n\r\n");
+        else void rest(peer);
       });
     });
-    const client = create({ headTimeout: 600 });
+    const client = create({ headTimeout: 600, clock });
     async function* large(): AsyncGenerator<Uint8Array> {
-      for (;;) yield new Uint8Array(65_536);
+      for (; ; sent++) yield new Uint8Array(65_536);
     }
     const response = await client({ ...get(origin.origin), method: "POST", body: large() });
     assert.equal(response.status, 204);
+    assert.ok(sentAtRest > 0);
   });
 
   it("speaks TLS to an https origin, and nothing else when that fails", async () => {

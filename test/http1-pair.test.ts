@@ -403,7 +403,7 @@ describe("createHttp1Server() and createHttp1Client(), joined as a proxy", () =>
     assert.ok((await client.over()).endsWith("and mine"));
   });
 
-  it("answers 413 to an upload that the upstream cuts short", { timeout: 30_000 }, async () => {
+  it("answers 413 to an upload that the upstream cuts short", { timeout: 120_000 }, async () => {
     for (let round = 0; round < 30; round++) {
       onPeer = (peer) => {
         peer.socket.once("data", () => {

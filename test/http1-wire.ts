@@ -19,16 +19,28 @@ export interface Peer {
   over(): Promise<string>;
 }
 
-/** Waits for a condition; never for a time. */
+/** What one look may count of the time for which a condition is waited for, in milliseconds. */
+const LOOK = 10;
+
+/**
+ * Waits for a condition; never for a time.
+ *
+ * @param timeout How long at most, in milliseconds. On a machine that is too busy to look in time that takes longer: who
+ * is waited for is late there, too.
+ */
 export async function eventually(
   check: () => boolean,
   what: () => string,
   timeout = 5000,
 ): Promise<void> {
-  const deadline = Date.now() + timeout;
+  let waited = 0;
+  let last = Date.now();
   while (!check()) {
-    assert.ok(Date.now() < deadline, `Waited in vain: ${what()}`);
+    assert.ok(waited < timeout, `Waited in vain: ${what()}`);
     await new Promise((resolve) => setTimeout(resolve, 2));
+    const now = Date.now();
+    waited += Math.min(now - last, LOOK);
+    last = now;
   }
 }
 

@@ -46,12 +46,24 @@ describe("npm run simulate", () => {
     `finds no promise broken in ${SEEDS} worlds`,
     { timeout: 60_000 + SEEDS * 100, skip: SEEDS < MANY },
     async () => {
-      const flags = [...process.execArgv, main, "--seeds", String(SEEDS)];
-      const { stdout } = await promisify(execFile)(process.execPath, flags);
-      assert.match(stdout, /: 0 failed/);
+      // Two halves at once: nothing else takes as long, and whoever has one processor loses nothing.
+      const half = Math.ceil(SEEDS / 2);
+      const outputs = await Promise.all([runWorlds(1, half), runWorlds(half + 1, SEEDS - half)]);
+      for (const output of outputs) assert.match(output, /: 0 failed/);
     },
   );
 });
+
+/** Runs worlds in a process of their own, and returns what it tells of them. */
+async function runWorlds(from: number, count: number): Promise<string> {
+  const range = ["--from", String(from), "--seeds", String(count)];
+  const { stdout } = await promisify(execFile)(process.execPath, [
+    ...process.execArgv,
+    main,
+    ...range,
+  ]);
+  return stdout;
+}
 
 describe("createProxy() with forgers", () => {
   it("answers everybody else as if they were not there", { timeout: 60_000 }, async () => {

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { type Clock, systemClock } from "../../src/clock.ts";
 import {
   type ResponseMessage,
   type Transport,
@@ -50,6 +51,12 @@ export interface Http1ClientOptions {
   readonly maxIdle?: number | undefined;
   /** What a message may cost. */
   readonly limits?: Partial<Limits> | undefined;
+  /**
+   * What `headTimeout` is measured with.
+   *
+   * @default The clock of the runtime.
+   */
+  readonly clock?: Clock | undefined;
 }
 
 /** A transport that keeps its connections. */
@@ -67,7 +74,7 @@ export interface Http1Client extends Transport {
  * @param options How it behaves.
  */
 export function createHttp1Client(options: Http1ClientOptions = {}): Http1Client {
-  const { connectTimeout = 10_000, headTimeout = 0 } = options;
+  const { connectTimeout = 10_000, headTimeout = 0, clock = systemClock } = options;
   const limits: Limits = { ...DEFAULT_LIMITS, ...options.limits };
   const { keepAliveTimeout = 4000, maxAge = 60_000, maxIdle = 256 } = options;
   const pool = createPool(keepAliveTimeout, maxAge || Infinity, maxIdle);
@@ -92,6 +99,7 @@ export function createHttp1Client(options: Http1ClientOptions = {}): Http1Client
     const connection = createUpstreamConnection(socket, {
       limits,
       headTimeout,
+      clock,
       onIdle: () => pool.put(origin, connection),
       onClose: () => pool.remove(origin, connection),
     });

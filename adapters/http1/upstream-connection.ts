@@ -1,6 +1,7 @@
 import { Buffer } from "node:buffer";
 import type { Socket } from "node:net";
 import {
+  type Clock,
   type ResponseMessage,
   TransportError,
   type TransportFailure,
@@ -26,6 +27,8 @@ export interface UpstreamContext {
    * milliseconds; 0 means no limit.
    */
   readonly headTimeout: number;
+  /** What that is measured with. */
+  readonly clock: Clock;
   /** Called when the connection can take another request. */
   onIdle(): void;
   /** Called when it is closed. */
@@ -84,7 +87,7 @@ interface Exchange {
   /** Tells a body that waits for 100 whether it is wanted. */
   permit: ((wanted: boolean) => void) | undefined;
   /** Runs while the upstream owes the head of its answer. */
-  timer: ReturnType<typeof setTimeout> | undefined;
+  timer: unknown;
   /** The head of the answer, once it is there. */
   head: ResponseHead | undefined;
   /** Finds the rest of the answer's body. */
@@ -246,13 +249,14 @@ async function taken(connection: Connection, exchange: Exchange): Promise<void> 
   if (!connection.socket.writableNeedDrain) return;
   startTimer(connection, exchange);
   await drained(connection.socket);
-  clearTimeout(exchange.timer);
+  connection.context.clock.clearTimeout(exchange.timer);
 }
 
 function startTimer(connection: Connection, exchange: Exchange): void {
-  const { headTimeout } = connection.context;
+  const { headTimeout, clock } = connection.context;
   if (headTimeout === 0 || connection.exchange !== exchange || exchange.head !== undefined) return;
-  exchange.timer = setTimeout(() => fail(connection, "timeout", "No answer in time"), headTimeout);
+  const late = (): void => fail(connection, "timeout", "No answer in time");
+  exchange.timer = clock.setTimeout(late, headTimeout);
 }
 
 function receive(connection: Connection, bytes: Buffer): void {
@@ -288,7 +292,7 @@ function takeHead(connection: Connection, exchange: Exchange, head: ResponseHead
   const { inbox, context } = connection;
   const { status, statusText, headers, framing } = head;
   exchange.head = head;
-  clearTimeout(exchange.timer);
+  context.clock.clearTimeout(exchange.timer);
   exchange.permit?.(false);
   const rest = inbox.takeAll();
   if (framing.kind === "none") {
@@ -390,7 +394,7 @@ function fail(
 /** Parts an exchange from its connection: whatever comes now is not for it. */
 function release(connection: Connection, exchange: Exchange): void {
   connection.exchange = undefined;
-  clearTimeout(exchange.timer);
+  connection.context.clock.clearTimeout(exchange.timer);
   exchange.request.signal.removeEventListener("abort", exchange.abort);
   spareSignal(exchange.request.signal);
 }

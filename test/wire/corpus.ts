@@ -182,7 +182,11 @@ async function ask(stage: Stage, row: Asking): Promise<void> {
       () => `in ${row.what}: ${JSON.stringify(client.text().slice(-1000))}`,
     );
   client.send(named(row.bytes));
-  if (row.ends === true) client.socket.end();
+  if (row.ends === true) {
+    // A proxy that lets go of the app when its client leaves must not owe it to that alone that the app saw nothing whole.
+    await waitFor(() => client.text() !== "" || client.isOver() || stage.asking.length > earlier);
+    client.socket.end();
+  }
   const due = Math.max(1, row.sees.length) + (row.next === "refused" ? 1 : 0);
   await waitFor(() => client.isOver() || readAnswers(client.text(), methods).length >= due);
   if (!client.isOver() && row.ends !== true) {

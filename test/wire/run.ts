@@ -36,6 +36,22 @@ const runs = places.map((place, index) => {
   return run;
 });
 
+/** What has failed, and why: it is told once more at the end, where it is found among thousands of cases. */
+const failures: string[] = [];
+
+/** Tells of a failure at the end, too. */
+function note(what: string, error: unknown): void {
+  const text = error instanceof Error ? error.message : String(error);
+  const lines = text.split("\n").filter((line) => line.trim() !== "");
+  failures.push([what, ...lines.slice(0, 12).map((line) => line.slice(0, 300))].join("\n    "));
+}
+
+// Before this, the runner has not said yet what it holds of the last place.
+process.once("exit", () => {
+  const count = failures.length === 1 ? "1 failure" : `${failures.length} failures`;
+  if (failures.length > 0) process.stderr.write(`\n${count}:\n  ${failures.join("\n  ")}\n\n`);
+});
+
 describe("wire", () => {
   it("has a name of its own for each case", () => {
     assert.equal(new Set(CASES.map(({ name }) => name)).size, CASES.length);
@@ -50,17 +66,27 @@ for (const [index, place] of places.entries()) {
     let outcomes: ReadonlyMap<Case, Outcome>;
     before(
       async () => {
-        outcomes = (await runs[index]) ?? new Map<Case, Outcome>();
+        try {
+          outcomes = (await runs[index]) ?? new Map<Case, Outcome>();
+        } catch (error) {
+          note(place.name, error);
+          throw error;
+        }
       },
       { timeout: TIMEOUT },
     );
     for (const one of casesOf(place)) {
       const exception = exceptionOf(one.name, place.name);
       it(exception === undefined ? one.name : `cannot: ${one.name}`, () => {
-        assert.ok(outcomes.has(one), "The case did not run");
-        const outcome = outcomes.get(one);
-        if (exception !== undefined) assert.ok(outcome !== undefined, "This passes now");
-        else if (outcome !== undefined) throw outcome.error;
+        try {
+          assert.ok(outcomes.has(one), "The case did not run");
+          const outcome = outcomes.get(one);
+          if (exception !== undefined) assert.ok(outcome !== undefined, "This passes now");
+          else if (outcome !== undefined) throw outcome.error;
+        } catch (error) {
+          note(`${place.name}: ${one.name}`, error);
+          throw error;
+        }
       });
     }
   });

@@ -286,6 +286,27 @@ async function answerEarly(
 
 const EXPECT = "Expect: 100-continue";
 
+/** How long a proxy waits for 100 before it asks for the body by itself, as it may, in milliseconds. */
+const PATIENCE = 1000;
+
+/** Sends the head of a request that waits for 100, and looks whether the proxy leaves it to the app. */
+async function openExpecting(stage: Stage, framing: string): Promise<Ends> {
+  for (let attempt = 0; attempt < 10; attempt++) {
+    const since = Date.now();
+    const ends = await open(stage, "POST /upload", [framing, EXPECT]);
+    assert.deepEqual(values(parse(ends.app.text()).lines, "expect"), ["100-continue"]);
+    await moment();
+    const early = ends.client.text();
+    const isInTime = Date.now() - since < PATIENCE;
+    if (isInTime) assert.equal(early, "");
+    if (early === "") return ends;
+    // What may have come later than that tells nothing: this machine was too slow for a look in time.
+    ends.client.socket.destroy();
+    ends.app.socket.destroy();
+  }
+  throw new Error("This machine is too slow to tell");
+}
+
 /** Has an app answer a request that waits for its leave to send a body, and refuses it. */
 async function refuseExpectation(stage: Stage, status: number, framing: string): Promise<void> {
   const { client, app } = await open(stage, "POST /upload", [framing, EXPECT]);
@@ -472,10 +493,7 @@ export const streams: readonly Case[] = [
     topic: "streams",
     name: `passes Expect: 100-continue with ${framing}, and asks for the body once the app does`,
     run: async (stage) => {
-      const { client, app } = await open(stage, "POST /upload", [framing, EXPECT]);
-      assert.deepEqual(values(parse(app.text()).lines, "expect"), ["100-continue"]);
-      await moment();
-      assert.equal(client.text(), "");
+      const { client, app } = await openExpecting(stage, framing);
       app.send("HTTP/1.1 100 Continue\r\n\r\n");
       await client.until("\r\n\r\n");
       assert.equal(client.text(), "HTTP/1.1 100 Continue\r\n\r\n");
