@@ -1,0 +1,135 @@
+// Measures the proxy on each runtime beside those that a user would take instead: `npm run bench [-- --quick]`. What it
+// does and what the columns mean is in bench/README.md.
+import { readFileSync, writeFileSync } from "node:fs";
+import { cpus, release, totalmem } from "node:os";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+import { run } from "./children.ts";
+import { checkWait } from "./check.ts";
+import { compare, told } from "./compare.ts";
+import { withSockets, withWrk } from "./load.ts";
+import { commandOf, type Options, parseOptions } from "./options.ts";
+import { startOrigin } from "./origin.ts";
+import { type Found, findPeers, isInstalled, type Peer, YARDSTICK } from "./peers.ts";
+import { openFiles } from "./process.ts";
+import { renderReport, renderSection, replaceMarked, type Report, type Section } from "./report.ts";
+import { scaling, severalOf } from "./scaling.ts";
+import { type Scenario, SCENARIOS } from "./scenarios.ts";
+import { soak } from "./soak.ts";
+import { measureWaiting } from "./waiting.ts";
+
+/** What is measured in a way of its own, by name. */
+const OWN_WAY = ["scaling", "waiting"];
+
+const NAMES = [...SCENARIOS.map(({ name }) => name), ...OWN_WAY];
+
+const options = parseOptions(process.argv.slice(2));
+
+if (options.isList) console.log(NAMES.join("\n"));
+else process.exitCode = await measure(options);
+// Connections to a peer that was ended may be left.
+process.exit();
+
+async function measure({ scenarios, soak: soakTime, ...asked }: Options): Promise<number> {
+  const unknown = scenarios.filter((name) => !NAMES.includes(name));
+  if (unknown.length > 0) throw new Error(`Unknown scenario ${unknown.join(", ")}: see --list`);
+  const found = await findPeers(asked.litefs);
+  const peers = chosenPeers(found.peers, asked.peers);
+  for (const { name, reason } of found.missing) say(`not measured: ${name}, ${reason}`);
+  const broken = await checkTokens(peers);
+  const plan = {
+    peers,
+    tools: {
+      generate: isInstalled("wrk") ? withWrk : withSockets,
+      seconds: asked.seconds,
+      files: openFiles(),
+    },
+    rounds: asked.rounds,
+    say,
+  };
+  const sections: Section[] = [];
+  const add = (section: Section): void => {
+    sections.push(section);
+    process.stdout.write(`${renderSection(section)}\n\n`);
+  };
+  if (soakTime > 0) {
+    const own = peers.filter(({ kind }) => kind === "exact" || kind === "native");
+    add(await soak(own, soakTime, plan.tools.generate, say));
+  } else {
+    for (const scenario of SCENARIOS)
+      if (isChosen(scenario, scenarios, asked.isQuick)) add(await compare(scenario, plan));
+    const get = SCENARIOS.find(({ name }) => name === "get");
+    if (isWanted("scaling", scenarios, asked.isQuick) && get !== undefined)
+      add(await compare(scaling(get), { ...plan, peers: severalOf(peers) }));
+    if (isWanted("waiting", scenarios, asked.isQuick)) add(await measureWaiting(asked.seconds));
+  }
+  const report = describe(found, sections);
+  if (asked.json !== undefined)
+    writeFileSync(asked.json, `${JSON.stringify(report, undefined, 2)}\n`);
+  if (asked.write === undefined) process.stdout.write(renderReport({ ...report, sections: [] }));
+  else await write(asked.write, report);
+  for (const [name, error] of broken) process.stderr.write(`WRONG: ${name} ${error}\n`);
+  return broken.size > 0 ? 1 : 0;
+}
+
+function isWanted(name: string, scenarios: readonly string[], isQuick: boolean): boolean {
+  return scenarios.length > 0 ? scenarios.includes(name) : !isQuick;
+}
+
+function isChosen(
+  { name, quick }: Scenario,
+  scenarios: readonly string[],
+  short: boolean,
+): boolean {
+  return isWanted(name, scenarios, short && !quick);
+}
+
+/** Returns the peers that were asked for; without the yardstick nothing could be compared. */
+function chosenPeers(all: readonly Peer[], names: readonly string[]): readonly Peer[] {
+  const unknown = names.filter((name) => !all.some((peer) => peer.name === name));
+  if (unknown.length > 0) throw new Error(`Nobody here is called ${unknown.join(", ")}`);
+  if (names.length === 0) return all;
+  return all.filter(({ name }) => names.includes(name) || name === YARDSTICK);
+}
+
+/** Sees each drop-in hold a read before anything is measured of it. */
+async function checkTokens(peers: readonly Peer[]): Promise<ReadonlyMap<string, string>> {
+  const broken = new Map<string, string>();
+  const origin = await startOrigin("own");
+  for (const peer of peers.filter(({ kind }) => kind === "exact" || kind === "native")) {
+    say(`tokens: ${peer.name}`);
+    try {
+      await checkWait(peer, origin.port);
+    } catch (error) {
+      broken.set(peer.name, told(error));
+    }
+  }
+  origin.stop();
+  return broken;
+}
+
+function describe({ missing, versions }: Found, sections: readonly Section[]): Report {
+  const model = cpus()[0]?.model.trim() ?? "unknown processor";
+  const memory = Math.round(totalmem() / 2 ** 30);
+  return {
+    date: new Date().toISOString().slice(0, 10),
+    machine: `${cpus().length} processors (${model}), ${memory} GiB, ${process.platform} ${release()}`,
+    versions,
+    command: commandOf(process.argv.slice(2)),
+    generator: isInstalled("wrk")
+      ? "wrk sends the requests, and raw sockets of Node where a rate, event streams or WebSockets are asked for."
+      : "wrk is not installed (apt-get install wrk): raw sockets of Node send the requests, which takes more of the machine.",
+    missing,
+    sections,
+  };
+}
+
+async function write(path: string, report: Report): Promise<void> {
+  writeFileSync(path, replaceMarked(readFileSync(path, "utf8"), "figures", renderReport(report)));
+  await run(fileURLToPath(new URL("../node_modules/.bin/oxfmt", import.meta.url)), [path], 30_000);
+}
+
+/** Tells on the side how far it is. */
+function say(text: string): void {
+  process.stderr.write(`${text}\n`);
+}
