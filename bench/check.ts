@@ -9,12 +9,15 @@ interface Answer {
   readonly status: number | undefined;
   readonly headers: IncomingHttpHeaders;
   readonly length: number;
-  /** The body's hash. */
+  /** The hash of what was looked at. */
   readonly hash: string;
 }
 
 /** How long an answer may take, in milliseconds. */
 const TIMEOUT = 20_000;
+
+/** How much of a body is looked at: of a very large one the rest would take as long as all that is to be measured. */
+const ENOUGH = 2 ** 24;
 
 /** Sends a request on a connection of its own. */
 function ask(port: number, { method, path, length = 0, token }: Request): Promise<Answer> {
@@ -28,29 +31,44 @@ function ask(port: number, { method, path, length = 0, token }: Request): Promis
     sent.once("response", (response) => {
       const hash = createHash("md5");
       let taken = 0;
-      response.on("data", (piece: Buffer) => {
-        taken += piece.length;
-        // A large body is counted: to hash it would take as long as all the rest.
-        if (taken <= 2 ** 24) hash.update(piece);
-      });
-      response.once("error", reject);
-      response.once("end", () => {
+      let isOver = false;
+      const end = (): void => {
+        if (isOver) return;
+        isOver = true;
         const { statusCode: status, headers: lines } = response;
         resolve({ status, headers: lines, length: taken, hash: hash.digest("hex") });
+        response.destroy();
+      };
+      response.on("data", (piece: Buffer) => {
+        const seen = piece.subarray(0, ENOUGH - taken);
+        taken += seen.length;
+        hash.update(seen);
+        if (taken === ENOUGH) end();
       });
+      response.once("error", reject);
+      response.once("end", end);
     });
     sent.end("x".repeat(length));
   });
 }
 
-/** Fails unless an answer is the app's own: status, length, body and the header lines that the app sets. */
-export async function checkAnswer(port: number, target: number, what: Request): Promise<void> {
+/**
+ * Fails unless an answer is the app's own: status, length, body and the header lines that the app sets.
+ *
+ * @param mayChunk Whether the length of a body may be left out, as a runtime's own server may do.
+ */
+export async function checkAnswer(
+  port: number,
+  target: number,
+  what: Request,
+  mayChunk = false,
+): Promise<void> {
   const [got, wanted] = [await ask(port, what), await ask(target, what)];
   const told = (answer: Answer): string =>
     [
       answer.status,
       answer.headers["content-type"],
-      answer.headers["content-length"],
+      mayChunk ? "" : answer.headers["content-length"],
       answer.length,
       answer.hash,
     ].join(", ");

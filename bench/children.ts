@@ -7,17 +7,24 @@ const undoing = new Set<() => void>();
 
 /** Has something undone when this process ends; returns what does it now. */
 export function untilExit(undo: () => void): () => void {
+  watchExit();
   undoing.add(undo);
   return () => {
     if (undoing.delete(undo)) undo();
   };
 }
 
-process.on("exit", () => {
-  for (const undo of undoing) undo();
-});
-for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const)
-  process.once(signal, () => process.exit(1));
+let isWatching = false;
+
+function watchExit(): void {
+  if (isWatching) return;
+  isWatching = true;
+  process.on("exit", () => {
+    for (const undo of undoing) undo();
+  });
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const)
+    process.once(signal, () => process.exit(1));
+}
 
 /** A process that was started, with all that it starts. */
 export interface Child {

@@ -107,7 +107,6 @@ export function caddy(ports: Ports): string {
 {
   admin off
   auto_https off
-  persist_config off
 }
 http://:${ports.port} {
   bind 127.0.0.1

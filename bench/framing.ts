@@ -2,7 +2,7 @@
 export type Framing = () => (piece: Buffer) => Ended;
 
 /** What has ended in a piece. */
-export interface Ended {
+interface Ended {
   readonly answers: number;
   readonly errors: number;
 }

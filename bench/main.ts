@@ -6,16 +6,18 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { run } from "./children.ts";
 import { checkWait } from "./check.ts";
-import { compare, told } from "./compare.ts";
+import { compare, type Plan } from "./compare.ts";
+import { told } from "./error.ts";
 import { withSockets, withWrk } from "./load.ts";
 import { commandOf, type Options, parseOptions } from "./options.ts";
 import { startOrigin } from "./origin.ts";
 import { type Found, findPeers, isInstalled, type Peer, YARDSTICK } from "./peers.ts";
 import { openFiles } from "./process.ts";
 import { renderReport, renderSection, replaceMarked, type Report, type Section } from "./report.ts";
-import { scaling, severalOf } from "./scaling.ts";
+import { SCALING, severalOf } from "./scaling.ts";
 import { type Scenario, SCENARIOS } from "./scenarios.ts";
 import { soak } from "./soak.ts";
+import { openStage, type Stage } from "./stage.ts";
 import { measureWaiting } from "./waiting.ts";
 
 /** What is measured in a way of its own, by name. */
@@ -37,7 +39,7 @@ async function measure({ scenarios, soak: soakTime, ...asked }: Options): Promis
   const peers = chosenPeers(found.peers, asked.peers);
   for (const { name, reason } of found.missing) say(`not measured: ${name}, ${reason}`);
   const broken = await checkTokens(peers);
-  const plan = {
+  const plan: Plan = {
     peers,
     tools: {
       generate: isInstalled("wrk") ? withWrk : withSockets,
@@ -47,21 +49,26 @@ async function measure({ scenarios, soak: soakTime, ...asked }: Options): Promis
     rounds: asked.rounds,
     say,
   };
+  const own = peers.filter(({ kind }) => kind === "exact" || kind === "native");
   const sections: Section[] = [];
   const add = (section: Section): void => {
     sections.push(section);
     process.stdout.write(`${renderSection(section)}\n\n`);
   };
-  if (soakTime > 0) {
-    const own = peers.filter(({ kind }) => kind === "exact" || kind === "native");
-    add(await soak(own, soakTime, plan.tools.generate, say));
-  } else {
-    for (const scenario of SCENARIOS)
-      if (isChosen(scenario, scenarios, asked.isQuick)) add(await compare(scenario, plan));
-    const get = SCENARIOS.find(({ name }) => name === "get");
-    if (isWanted("scaling", scenarios, asked.isQuick) && get !== undefined)
-      add(await compare(scaling(get), { ...plan, peers: severalOf(peers) }));
-    if (isWanted("waiting", scenarios, asked.isQuick)) add(await measureWaiting(asked.seconds));
+  const wants = (name: string, isShort = false): boolean =>
+    scenarios.length > 0 ? scenarios.includes(name) : isShort || !asked.isQuick;
+  if (soakTime > 0) add(await soak(own, soakTime, plan.tools.generate, say));
+  else {
+    await inTurn(
+      SCENARIOS.filter(({ name, quick }) => wants(name, quick)),
+      plan,
+      add,
+    );
+    if (wants("scaling")) await inTurn([SCALING], { ...plan, peers: severalOf(peers) }, add);
+    if (wants("waiting")) {
+      const places = own.map(({ name }) => name);
+      add(await measureWaiting(places, asked.seconds));
+    }
   }
   const report = describe(found, sections);
   if (asked.json !== undefined)
@@ -72,16 +79,21 @@ async function measure({ scenarios, soak: soakTime, ...asked }: Options): Promis
   return broken.size > 0 ? 1 : 0;
 }
 
-function isWanted(name: string, scenarios: readonly string[], isQuick: boolean): boolean {
-  return scenarios.length > 0 ? scenarios.includes(name) : !isQuick;
-}
-
-function isChosen(
-  { name, quick }: Scenario,
-  scenarios: readonly string[],
-  short: boolean,
-): boolean {
-  return isWanted(name, scenarios, short && !quick);
+/** Runs scenarios one after the other; those with the same app share its peers. */
+async function inTurn(
+  scenarios: readonly Scenario[],
+  plan: Plan,
+  add: (section: Section) => void,
+): Promise<void> {
+  let stage: Stage | undefined;
+  for (const scenario of scenarios) {
+    if (stage?.origin !== scenario.origin) {
+      stage?.close();
+      stage = await openStage(scenario.origin, plan.tools);
+    }
+    add(await compare(scenario, stage, plan));
+  }
+  stage?.close();
 }
 
 /** Returns the peers that were asked for; without the yardstick nothing could be compared. */

@@ -44,7 +44,7 @@ export function parseOptions(args: string[]): Options {
     isQuick: values.quick,
     rounds: whole("rounds", values.rounds ?? (values.quick ? "1" : "3")),
     seconds: whole("seconds", values.seconds),
-    soak: parseDuration(values.soak) ?? 0,
+    soak: duration(values.soak),
     litefs: values.litefs,
     json: values.json,
     write: values.write,
@@ -56,6 +56,13 @@ function whole(name: string, text: string): number {
   const value = Number(text);
   if (!Number.isInteger(value) || value < 1)
     throw new Error(`Cannot use --${name} "${text}": give a whole number above 0`);
+  return value;
+}
+
+function duration(text: string): number {
+  const value = parseDuration(text);
+  if (value === undefined || value < 0)
+    throw new Error(`Cannot use --soak "${text}": give a duration such as 10m`);
   return value;
 }
 

@@ -92,9 +92,7 @@ export async function findPeers(litefs: string | undefined): Promise<Found> {
   else if (!existsSync("/dev/fuse")) missing.push({ name: "LiteFS", reason: "no /dev/fuse here" });
   else {
     peers.push({ name: "LiteFS", kind: "other", start: (setting) => startLitefs(litefs, setting) });
-    versions["LiteFS"] = (await run(litefs, ["version"], 10_000))
-      .trim()
-      .replace(/^LiteFS /, "");
+    versions["LiteFS"] = (await run(litefs, ["version"], 10_000)).trim().replace(/^LiteFS /, "");
   }
   return { peers, missing, versions };
 }

@@ -2,7 +2,7 @@ import { availableParallelism } from "node:os";
 import { findPlaces } from "../test/wire/places.ts";
 import { nginxWith } from "./configs.ts";
 import { dropIn, isExact, nginxArgs, type Peer, startProgram } from "./peers.ts";
-import type { Scenario } from "./scenarios.ts";
+import { GET, type Scenario } from "./scenarios.ts";
 
 /** How many processes share a port: one for each processor. */
 const PROCESSES = Math.max(2, availableParallelism());
@@ -31,14 +31,12 @@ export function severalOf(peers: readonly Peer[]): Peer[] {
 }
 
 /** Measures peers that are one process beside such that are several. */
-export function scaling(get: Scenario): Scenario {
-  return {
-    ...get,
-    name: "scaling",
-    title: "Several processes on one port",
-    says: `GET, 1 KiB, 64 connections. "cluster" is node:cluster; with SO_REUSEPORT each process listens by itself. The load and the app take their part of the same ${availableParallelism()} processors.`,
-    rounds: "usual",
-    quick: false,
-    kinds: ["exact", "other"],
-  };
-}
+export const SCALING: Scenario = {
+  ...GET,
+  name: "scaling",
+  title: "Several processes on one port",
+  says: `GET, 1 KiB, 64 connections. "cluster" is node:cluster; with SO_REUSEPORT each process listens by itself. The load and the app take their part of the same ${availableParallelism()} processors.`,
+  rounds: "usual",
+  quick: false,
+  kinds: ["exact", "other"],
+};

@@ -3,50 +3,17 @@ import { sleep } from "./children.ts";
 import type { Sample } from "./metrics.ts";
 import { startOrigin } from "./origin.ts";
 import type { Peer, Running } from "./peers.ts";
+import { judge, TOLERANCE } from "./growth.ts";
 import { costOfAll } from "./process.ts";
 import type { Row, Section } from "./report.ts";
 import type { Generator, Load } from "./load.ts";
-import { slopeOf } from "./statistics.ts";
 import { HANDSHAKE } from "./websocket.ts";
-
-/** The part of the time that is not looked at: until then pools, caches and the compilers' heaps fill. */
-const WARM_UP = 1 / 3;
 
 /** How often memory is read, in milliseconds. */
 const INTERVAL = 1000;
 
-/** Up to how much more memory at the end than after the warm-up is no leak: a part of all, for garbage is not collected at once. */
-const TOLERANCE = 0.1;
-
 /** How many clients a second leave in the middle of something. */
 const LEAVERS = 20;
-
-/** What became of the memory of a process under load. */
-export interface Growth {
-  /** MiB an hour. */
-  readonly slope: number;
-  /** What that came to after the warm-up, in percent of the memory then. */
-  readonly growth: number;
-  readonly isFlat: boolean;
-}
-
-/**
- * Judges whether memory grows.
- *
- * @param points Milliseconds from the start, and KiB, in order.
- */
-export function judge(points: readonly (readonly [time: number, rss: number])[]): Growth {
-  const end = points.at(-1)?.[0] ?? 0;
-  const late = points.filter(([time]) => time >= end * WARM_UP);
-  const slope = slopeOf(late);
-  const base = late[0]?.[1] ?? Number.NaN;
-  const growth = (slope * end * (1 - WARM_UP)) / base;
-  return {
-    slope: (slope / 1024) * 3_600_000,
-    growth: growth * 100,
-    isFlat: growth <= TOLERANCE,
-  };
-}
 
 /** Loads the drop-ins for a long time, all at once, with all that could leave something behind. */
 export async function soak(

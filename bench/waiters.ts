@@ -38,7 +38,7 @@ const LITEFS: readonly Result[] = [
 
 const { values } = parseArgs({
   options: {
-    place: { type: "string" },
+    place: { type: "string", multiple: true },
     rounds: { type: "string", default: "3" },
     counts: { type: "string", default: "1,100,1000,10000" },
     hold: { type: "string", default: "3" },
@@ -164,7 +164,7 @@ const app = await serveScript("app.ts");
 const results: Result[] = [];
 try {
   const places = findPlaces().filter(
-    ({ name }) => values.place === undefined || values.place === name,
+    ({ name }) => values.place === undefined || values.place.includes(name),
   );
   for (let round = 0; round < Number(values.rounds); round++) {
     for (const waiting of COUNTS) {
