@@ -163,26 +163,32 @@ function makeNode(isReplica: boolean): NodeFolder {
   return { dir, moveTo, remove: untilExit(() => rmSync(dir, { recursive: true, force: true })) };
 }
 
-/** Starts a script that is told its port, and resolves once it listens. */
+/** How often a process is started that cannot listen: its port may have been taken in between. */
+const TRIES = 2;
+
+/** Starts a process that is told its port, and resolves once it listens. */
 export async function startScript(
   command: readonly string[],
   args: (port: number) => readonly string[],
   undo: () => void = () => {},
 ): Promise<Running> {
-  const port = await freePort();
   const [program = "", ...rest] = command;
-  const child = start(program, [...rest, ...args(port)], { cwd: root });
-  const stop = (): void => {
-    child.stop();
-    undo();
-  };
-  try {
-    await listening(port, child);
-  } catch (error) {
-    stop();
-    throw error;
+  for (let left = TRIES - 1; ; left--) {
+    const port = await freePort();
+    const child = start(program, [...rest, ...args(port)], { cwd: root });
+    try {
+      await listening(port, child);
+    } catch (error) {
+      if (left > 0) continue;
+      undo();
+      throw error;
+    }
+    const stop = (): void => {
+      child.stop();
+      undo();
+    };
+    return { port, pids: [child.pid], token: TOKEN, stop };
   }
-  return { port, pids: [child.pid], token: TOKEN, stop };
 }
 
 function bare({ name, command }: Place): Peer {

@@ -21,10 +21,14 @@ export function severalOf(peers: readonly Peer[]): Peer[] {
     // Node 20 cannot share a port but by its cluster.
     const ways = place.name === "Node" ? ["cluster"] : ["cluster", "reuse"];
     const several = ways.map((way) => {
-      const command = [...place.command.slice(0, -1), "bench/workers.ts", way, `${PROCESSES}`];
       const name = `${peer.name}, ${PROCESSES} × ${way === "reuse" ? "SO_REUSEPORT" : way}`;
-      const allowed = command.map((word) => (word === "--allow-net" ? "--allow-all" : word));
-      return { ...dropIn({ ...place, command: allowed }), name };
+      // Whoever starts processes needs more leave than the proxy does.
+      const runtime = place.command.filter(
+        (word) => !/^(?:--(?:allow|no-prompt)|proxy\.ts$)/.test(word),
+      );
+      const leave = place.name === "Deno" ? ["--allow-all"] : [];
+      const command = [...runtime, ...leave, "bench/workers.ts", way, `${PROCESSES}`];
+      return { ...dropIn({ ...place, command }), name };
     });
     return [peer, ...several];
   });

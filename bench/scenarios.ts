@@ -314,6 +314,8 @@ export const SCENARIOS: readonly Scenario[] = [
     metrics: ["mib", "cpuGib", "peak", "rss", "errors"],
     compared: "mib",
   }),
+  latencyAtPart,
+  starts,
   exchanges(small, 1, {
     name: "connections-1",
     title: "One connection",
@@ -335,8 +337,6 @@ export const SCENARIOS: readonly Scenario[] = [
     seconds: 4,
     kinds: EXACT,
   }),
-  latencyAtPart,
-  starts,
   exchanges({ method: "POST", path: "/1k", length: 2 ** 10 }, 64, {
     name: "post",
     title: "POST, 1 KiB",
