@@ -11,7 +11,7 @@ import { told } from "./error.ts";
 import { withSockets, withWrk } from "./load.ts";
 import { commandOf, type Options, parseOptions } from "./options.ts";
 import { startOrigin } from "./origin.ts";
-import { type Found, findPeers, isInstalled, type Peer, YARDSTICK } from "./peers.ts";
+import { type Found, findPeers, findProgram, type Peer, YARDSTICK } from "./peers.ts";
 import { openFiles } from "./process.ts";
 import { renderReport, renderSection, replaceMarked, type Report, type Section } from "./report.ts";
 import { SCALING, severalOf } from "./scaling.ts";
@@ -24,6 +24,12 @@ import { measureWaiting } from "./waiting.ts";
 const OWN_WAY = ["scaling", "waiting"];
 
 const NAMES = [...SCENARIOS.map(({ name }) => name), ...OWN_WAY];
+
+const WITH_WRK =
+  "wrk sends the requests, and raw sockets of Node where a rate, event streams or WebSockets are asked for.";
+
+const WITHOUT_WRK =
+  "wrk is not installed (apt-get install wrk): raw sockets of Node send the requests, which takes more of the machine.";
 
 const options = parseOptions(process.argv.slice(2));
 
@@ -42,7 +48,7 @@ async function measure({ scenarios, soak: soakTime, ...asked }: Options): Promis
   const plan: Plan = {
     peers,
     tools: {
-      generate: isInstalled("wrk") ? withWrk : withSockets,
+      generate: findProgram("wrk") === undefined ? withSockets : withWrk,
       seconds: asked.seconds,
       files: openFiles(),
     },
@@ -128,9 +134,7 @@ function describe({ missing, versions }: Found, sections: readonly Section[]): R
     machine: `${cpus().length} processors (${model}), ${memory} GiB, ${process.platform} ${release()}`,
     versions,
     command: commandOf(process.argv.slice(2)),
-    generator: isInstalled("wrk")
-      ? "wrk sends the requests, and raw sockets of Node where a rate, event streams or WebSockets are asked for."
-      : "wrk is not installed (apt-get install wrk): raw sockets of Node send the requests, which takes more of the machine.",
+    generator: findProgram("wrk") === undefined ? WITHOUT_WRK : WITH_WRK,
     missing,
     sections,
   };

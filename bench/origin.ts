@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Served, serveScript, untilExit } from "./children.ts";
 import { nginxApp } from "./configs.ts";
-import { isInstalled, nginxArgs, startScript } from "./peers.ts";
+import { findProgram, nginxArgs, startScript } from "./peers.ts";
 import { openFiles } from "./process.ts";
 
 /** Which app answers: one that is much faster than any proxy, or one of ours that reads bodies, and has events and echoes. */
@@ -11,7 +11,8 @@ export type OriginName = "fast" | "own";
 
 /** Starts an app: the fast one is nginx, where it is installed. */
 export async function startOrigin(name: OriginName): Promise<Served> {
-  if (name === "own" || !isInstalled("nginx")) return serveScript("app.ts");
+  const nginx = findProgram("nginx");
+  if (name === "own" || nginx === undefined) return serveScript("app.ts");
   const dir = mkdtempSync(join(tmpdir(), "bench-app-"));
   const remove = untilExit(() => rmSync(dir, { recursive: true, force: true }));
   writeFileSync(join(dir, "64k"), "x".repeat(2 ** 16));
@@ -21,7 +22,7 @@ export async function startOrigin(name: OriginName): Promise<Served> {
   truncateSync(join(dir, "1g"), 2 ** 30);
   const file = join(dir, "config");
   return startScript(
-    ["nginx"],
+    [nginx],
     (port) => {
       const connections = Math.min(40_000, openFiles() - 100);
       writeFileSync(file, nginxApp({ port, dir, connections }));

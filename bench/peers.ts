@@ -78,13 +78,14 @@ export async function findPeers(litefs: string | undefined): Promise<Found> {
   const peers: Peer[] = [{ name: "no proxy", kind: "none", start: startNothing }];
   peers.push(...places.map(dropIn), ...places.filter(isExact).map(bare));
   for (const { name, asks, config, args } of PROGRAMS) {
-    if (!isInstalled(name)) {
+    const program = findProgram(name);
+    if (program === undefined) {
       missing.push({ name, reason: `it is not installed (apt-get install ${name.toLowerCase()})` });
       continue;
     }
-    const told = await run(name.toLowerCase(), asks, 10_000);
+    const told = await run(program, asks, 10_000);
     versions[name] = /\d+\.\d+(?:\.\d+)?/.exec(told)?.[0] ?? "";
-    peers.push({ name, kind: "other", start: startProgram(name.toLowerCase(), config, args) });
+    peers.push({ name, kind: "other", start: startProgram(program, config, args) });
   }
   peers.push({ name: "httpxy", kind: "other", start: startHttpxy });
   versions["httpxy"] = versionOf("httpxy");
@@ -97,10 +98,12 @@ export async function findPeers(litefs: string | undefined): Promise<Found> {
   return { peers, missing, versions };
 }
 
-/** Tells whether a program is there to be called. */
-export function isInstalled(name: string): boolean {
+/** Returns where a program is: also where Debian keeps what only root is to call. */
+export function findProgram(name: string): string | undefined {
   const folders = (process.env["PATH"] ?? "").split(delimiter);
-  return [...folders, "/usr/sbin"].some((dir) => existsSync(join(dir, name.toLowerCase())));
+  return [...folders, "/usr/sbin"]
+    .map((dir) => join(dir, name.toLowerCase()))
+    .find((path) => existsSync(path));
 }
 
 /** Has npm fetch the newest Node that the tests use, unless a variable says where one is. */
@@ -238,7 +241,7 @@ export function nginxArgs(file: string): readonly string[] {
 
 /** Returns what starts a program with a configuration. */
 export function startProgram(
-  name: string,
+  program: string,
   config: Program["config"],
   args: Program["args"],
 ): Peer["start"] {
@@ -247,7 +250,7 @@ export function startProgram(
     const remove = untilExit(() => rmSync(dir, { recursive: true, force: true }));
     const file = join(dir, "config");
     return startScript(
-      [name],
+      [program],
       (port) => {
         const connections = Math.min(40_000, openFiles() - 100);
         writeFileSync(file, config({ port, target: primary ?? target, dir, connections }));

@@ -1,7 +1,7 @@
 import { availableParallelism } from "node:os";
 import { findPlaces } from "../test/wire/places.ts";
 import { nginxWith } from "./configs.ts";
-import { dropIn, isExact, nginxArgs, type Peer, startProgram } from "./peers.ts";
+import { dropIn, findProgram, isExact, nginxArgs, type Peer, startProgram } from "./peers.ts";
 import { GET, type Scenario } from "./scenarios.ts";
 
 /** How many processes share a port: one for each processor. */
@@ -13,7 +13,7 @@ export function severalOf(peers: readonly Peer[]): Peer[] {
   return peers.flatMap((peer) => {
     if (peer.name === "nginx") {
       const config = nginxWith(PROCESSES);
-      const start = startProgram("nginx", config, nginxArgs);
+      const start = startProgram(findProgram("nginx") ?? "nginx", config, nginxArgs);
       return [peer, { ...peer, name: `nginx, ${PROCESSES} workers`, start }];
     }
     const place = places.find(({ name }) => name === peer.name);
