@@ -334,7 +334,7 @@ export const SCENARIOS: readonly Scenario[] = [
     title: "10,000 connections",
     says: "GET, 1 KiB, on 10,000 kept connections, or as many as a process may open files for; to open them is part of the cost.",
     rounds: "one",
-    seconds: 4,
+    seconds: 3,
     kinds: EXACT,
   }),
   exchanges({ method: "POST", path: "/1k", length: 2 ** 10 }, 64, {

@@ -15,6 +15,14 @@ const INTERVAL = 1000;
 /** How many clients a second leave in the middle of something. */
 const LEAVERS = 20;
 
+/** What is said of a peer whose memory is not flat. */
+const GROWS = "GROWS";
+
+/** Tells whether nobody's memory grew. */
+export function isFlat({ rows }: Section): boolean {
+  return !rows.some(({ peer }) => peer.endsWith(GROWS));
+}
+
 /** Loads the drop-ins for a long time, all at once, with all that could leave something behind. */
 export async function soak(
   peers: readonly Peer[],
@@ -37,7 +45,7 @@ export async function soak(
     return {
       name: "soak",
       title: "Soak",
-      says: `${time / 60_000} minutes, all at once: reads with a token, writes, event streams and WebSockets that end, and clients that leave in the middle. The slope of the memory is the median of all slopes between two samples after the first third; "flat" is up to ${TOLERANCE * 100} % more at the end.`,
+      says: `${Math.round(time / 1000)} seconds, all at once: reads with a token, writes, event streams and WebSockets that end, and clients that leave in the middle. The slope of the memory is the median of all slopes between two samples after the first third; "flat" is up to ${TOLERANCE * 100} % more at the end.`,
       metrics: ["rate", "rss", "peak", "slope", "growth", "errors"],
       rows,
     };
@@ -70,7 +78,7 @@ async function soakOne(
   }
   const done: Load[] = await loads;
   await leaving;
-  const { slope, growth, isFlat } = judge(points);
+  const { slope, growth, isFlat: isEven } = judge(points);
   const end = costOfAll(pids);
   const sample: Sample = {
     rate: done.reduce((sum, { requests, duration }) => sum + requests / (duration / 1000), 0),
@@ -80,7 +88,7 @@ async function soakOne(
     growth,
     errors: done.reduce((sum, { errors }) => sum + errors, 0),
   };
-  return { peer: `${peer}: ${isFlat ? "flat" : "GROWS"}`, samples: [sample] };
+  return { peer: `${peer}: ${isEven ? "flat" : GROWS}`, samples: [sample] };
 }
 
 /** Has clients leave in the middle of a large answer, of an upload, of an event stream and of a WebSocket. */
