@@ -1,5 +1,4 @@
-import { type ChildProcess, spawn } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 
 /** What a process has cost. */
 export interface Cost {
@@ -7,41 +6,82 @@ export interface Cost {
   readonly cpu: number;
   /** The memory it holds, in KiB. */
   readonly rss: number;
+  /** The most memory it has held, in KiB. */
+  readonly peak: number;
 }
 
 /** The length of a tick in /proc, in milliseconds; Linux has no other on the machines that matter. */
 const TICK = 10;
 
+/**
+ * Reads the time on a processor out of /proc/PID/stat (proc(5)), in milliseconds. The name in there may hold anything.
+ *
+ * @param text What the file holds.
+ */
+export function parseCpu(text: string): number {
+  const fields = text.slice(text.lastIndexOf(") ") + 2).split(" ");
+  return (Number(fields[11]) + Number(fields[12])) * TICK;
+}
+
+/**
+ * Reads what memory a process holds out of /proc/PID/status, in KiB.
+ *
+ * @param text What the file holds.
+ */
+export function parseMemory(text: string): Omit<Cost, "cpu"> {
+  const line = (name: string): number =>
+    Number(new RegExp(`^${name}:\\s+(\\d+) kB$`, "m").exec(text)?.[1]);
+  return { rss: line("VmRSS"), peak: line("VmHWM") };
+}
+
+/**
+ * Reads how many files a process may open out of /proc/PID/limits.
+ *
+ * @param text What the file holds.
+ */
+export function parseOpenFiles(text: string): number {
+  const most = /^Max open files\s+\S+\s+(\S+)/m.exec(text)?.[1];
+  return most === "unlimited" ? Number.POSITIVE_INFINITY : Number(most);
+}
+
+/** Tells how many files a process may open here once it has asked for as many as it may. */
+export function openFiles(): number {
+  return parseOpenFiles(readFileSync("/proc/self/limits", "utf8"));
+}
+
 /** Reads what a process has cost so far (proc(5)). */
 export function costOf(pid: number): Cost {
-  const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]?.split(" ") ?? [];
-  const cpu = (Number(fields[11]) + Number(fields[12])) * TICK;
-  const rss = /VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];
-  return { cpu, rss: Number(rss) };
+  return {
+    cpu: parseCpu(readFileSync(`/proc/${pid}/stat`, "utf8")),
+    ...parseMemory(readFileSync(`/proc/${pid}/status`, "utf8")),
+  };
 }
 
-/** A helper process that has told its port. */
-export interface Served {
-  readonly port: number;
-  stop(): void;
+/** Reads what some processes have cost with all that they have started and that still runs. */
+export function costOfAll(pids: readonly number[]): Cost {
+  let sum: Cost = { cpu: 0, rss: 0, peak: 0 };
+  for (const pid of pids.flatMap(family)) {
+    const { cpu, rss, peak } = costOf(pid);
+    sum = { cpu: sum.cpu + cpu, rss: sum.rss + rss, peak: sum.peak + peak };
+  }
+  return sum;
 }
 
-/** Starts a script of this folder on this runtime; it writes its port as its first line. */
-export function serveScript(path: string): Promise<Served> {
-  const child: ChildProcess = spawn(process.execPath, [...process.execArgv, path], {
-    stdio: ["ignore", "pipe", "inherit"],
-  });
-  return new Promise((resolve, reject) => {
-    child.on("error", reject);
-    child.on("exit", () => reject(new Error(`Cannot start ${path}`)));
-    child.stdout?.once("data", (bytes: Buffer) =>
-      resolve({ port: Number(String(bytes)), stop: () => child.kill("SIGKILL") }),
-    );
-  });
+/** Forgets how much memory some processes have held at most, so that from now on counts. */
+export function forgetPeak(pids: readonly number[]): void {
+  for (const pid of pids.flatMap(family)) {
+    try {
+      writeFileSync(`/proc/${pid}/clear_refs`, "5");
+    } catch {
+      // Where that is not allowed the peak is that of the process's whole life.
+    }
+  }
 }
 
-/** Returns the value below which a part of the values lies; the values are sorted in place. */
-export function quantile(values: number[], part: number): number {
-  values.sort((a, b) => a - b);
-  return values[Math.min(values.length - 1, Math.floor(values.length * part))] ?? Number.NaN;
+/** A process and all below it. */
+function family(pid: number): number[] {
+  const children = readdirSync(`/proc/${pid}/task`).flatMap((thread) =>
+    readFileSync(`/proc/${pid}/task/${thread}/children`, "utf8").split(" ").filter(Boolean),
+  );
+  return [pid, ...children.map(Number).flatMap(family)];
 }

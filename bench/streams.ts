@@ -6,7 +6,8 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { dial, listen, type Origin, type Peer } from "../test/http1-wire.ts";
 import { findPlaces, type Place, startDropIn } from "../test/wire/places.ts";
-import { quantile } from "./process.ts";
+import { sleep } from "./children.ts";
+import { quantile } from "./statistics.ts";
 
 /** What one place took, in milliseconds. */
 interface Result {
@@ -81,10 +82,6 @@ async function measureBehind(place: Place, app: Origin): Promise<Result> {
     await proxy.stop();
     rmSync(dir, { recursive: true });
   }
-}
-
-function sleep(delay: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, delay));
 }
 
 function spread(samples: readonly number[]): string {

@@ -1,13 +1,14 @@
 // Holds reads behind a token on a replica, commits once, and tells what the wait cost and how fast all were answered:
-// `npm run bench:waiters [-- --place Bun] [-- --rounds 5] [-- --json]`. Beside it stand LiteFS's own figures.
+// `npm run bench:waiters [-- --place Bun] [-- --rounds 5] [-- --counts 1,1000] [-- --hold 3] [-- --json]`. Beside it stand LiteFS's own figures.
 import { mkdtempSync, openSync, rmSync, writeFileSync, writeSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { findPlaces, type Place, startDropIn } from "../test/wire/places.ts";
-import { costOf, quantile, serveScript } from "./process.ts";
+import { serveScript, sleep } from "./children.ts";
+import { costOf } from "./process.ts";
+import { quantile } from "./statistics.ts";
 
 /** What one number of waiting reads came to. */
 interface Result {
@@ -25,11 +26,6 @@ interface Result {
   readonly each: number;
 }
 
-const COUNTS = [1, 100, 1000, 10_000];
-
-/** How long reads are held, in milliseconds. */
-const HOLD = 3000;
-
 const CHECKSUM = "8000000000000000";
 
 /** What LiteFS's own proxy did with two real nodes on a machine of this kind; of 10,000 reads it lost more than half. */
@@ -42,11 +38,19 @@ const LITEFS: readonly Result[] = [
 
 const { values } = parseArgs({
   options: {
-    place: { type: "string" },
+    place: { type: "string", multiple: true },
     rounds: { type: "string", default: "3" },
+    counts: { type: "string", default: "1,100,1000,10000" },
+    hold: { type: "string", default: "3" },
     json: { type: "boolean", default: false },
   },
 });
+
+/** How many reads wait. */
+const COUNTS = values.counts.split(",").map(Number);
+
+/** How long reads are held, in milliseconds. */
+const HOLD = Number(values.hold) * 1000;
 
 async function measure(place: Place, appPort: number, waiting: number): Promise<Result> {
   const dir = mkdtempSync(join(tmpdir(), "waiters-"));
@@ -132,10 +136,6 @@ function ask(socket: Socket, lines: string): Promise<number> {
   });
 }
 
-function sleep(delay: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, delay));
-}
-
 /** Writes the median of some values, and between what they lay. */
 function spread(values: number[], digits: number): string {
   if (values.some((value) => Number.isNaN(value))) return "–";
@@ -160,11 +160,11 @@ function print(place: string, waiting: number, results: readonly Result[]): void
   console.log(`| ${cells.join(" | ")} |`);
 }
 
-const app = await serveScript(fileURLToPath(new URL("app.ts", import.meta.url)));
+const app = await serveScript("app.ts");
 const results: Result[] = [];
 try {
   const places = findPlaces().filter(
-    ({ name }) => values.place === undefined || values.place === name,
+    ({ name }) => values.place === undefined || values.place.includes(name),
   );
   for (let round = 0; round < Number(values.rounds); round++) {
     for (const waiting of COUNTS) {
