@@ -103,7 +103,7 @@ export function createJudge(
         tokens.push(token);
         continue;
       }
-      const credit = await creditOf(token, database.name, position);
+      const credit = await creditOf(token, database, position);
       if (credit === "forged") continue;
       tokens.push(token);
       standing = worse(standing, credit === "foreign" ? "foreign" : own);
@@ -115,15 +115,16 @@ export function createJudge(
   /** Tells what a token that asks for more than this node has is worth. */
   async function creditOf(
     token: Token,
-    database: string,
+    { name, storage }: Database,
     position: Position | undefined,
   ): Promise<"good" | "foreign" | "forged"> {
     if (signer !== undefined) {
-      if (!(await signer.verify(token, database))) return "forged";
+      if (!(await signer.verify(token, name))) return "forged";
       const age = (clock.date?.() ?? clock.now()) - (token.proof?.issued ?? 0) * 1000;
       if (age > maxAge + CLOCK_SKEW || age < -CLOCK_SKEW) return "foreign";
     } else if (position !== undefined && plausibleGap > 0) {
-      if (gap(token.position, position) > plausibleGap) return "forged";
+      const gap = (storage.gap ?? difference)(token.position, position);
+      if (gap !== undefined && gap > plausibleGap) return "forged";
     }
     const isForeign = cluster !== undefined && token.cluster !== undefined;
     return isForeign && token.cluster !== cluster ? "foreign" : "good";
@@ -164,7 +165,7 @@ function claimOf(tokens: readonly Token[]): Claim | undefined {
   return { position, tokens };
 }
 
-/** How many transactions lie between two positions. */
-function gap(ahead: Position, behind: Position): number {
+/** How many transactions lie between two positions that count them one by one. */
+function difference(ahead: Position, behind: Position): number {
   return Number(BigInt(`0x${ahead}`) - BigInt(`0x${behind}`));
 }

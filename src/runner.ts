@@ -3,6 +3,7 @@ import type { ResponseMessage } from "./message.ts";
 import { createMinter } from "./minter.ts";
 import type { Node } from "./node.ts";
 import type { ResolvedOptions } from "./options.ts";
+import { takesWrites } from "./storage.ts";
 import type { Target } from "./target.ts";
 import { appWord, type Reporter, type Trail } from "./trail.ts";
 
@@ -11,7 +12,10 @@ export const UNAVAILABLE = "Proxy error: target unavailable";
 
 /** Runs requests on this node's app, and puts tokens on its answers. */
 export interface Runner {
-  /** Runs a request here because this is the primary; undefined: that has changed, and nothing was sent. */
+  /**
+   * Runs a request here because this is the primary, or because it writes and every node takes writes; undefined: that
+   * has changed, and nothing was sent.
+   */
   onPrimary(trail: Trail, reason: string): Promise<ResponseMessage | undefined>;
   /** Runs a request here, whatever the role, and returns the app's answer as it is. */
   run(trail: Trail, reason: string): Promise<ResponseMessage>;
@@ -29,7 +33,6 @@ export function createRunner(
   reporter: Reporter,
 ): Runner {
   const minter = createMinter(node.databases, settings, node.orReport);
-  const isHere = async (): Promise<boolean> => (await node.primary()).at === "here";
 
   async function minted(
     trail: Trail,
@@ -47,6 +50,10 @@ export function createRunner(
     minted,
     onPrimary: async (trail, reason) => {
       reporter.note(trail, "target", reason);
+      const isHere = async (): Promise<boolean> => {
+        const at = await node.primary();
+        return trail.kind === "write" ? takesWrites(at) : at.at === "here";
+      };
       const response = await target.send(trail.request, isHere);
       return response && minted(trail, reason, response);
     },
