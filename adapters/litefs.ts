@@ -15,12 +15,12 @@
 import { join } from "node:path";
 import type { Clock } from "../src/clock.ts";
 import type { MaybePromise, Position, Primary, Storage } from "../src/storage.ts";
-import { steadyClock } from "./litefs/clock.ts";
 import { createEventStream } from "./litefs/events.ts";
-import { createHistory } from "./litefs/history.ts";
 import { createPositionFile } from "./litefs/position.ts";
 import { createRoleFiles } from "./litefs/role.ts";
-import { createWatch } from "./litefs/watch.ts";
+import { steadyClock } from "./storage/clock.ts";
+import { createHistory } from "./storage/history.ts";
+import { createWatch } from "./storage/watch.ts";
 
 /** What {@linkcode litefs} takes. */
 export interface LiteFSOptions {

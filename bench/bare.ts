@@ -9,7 +9,7 @@ const [port, target] = process.argv.slice(2).map(Number);
 const transport = createHttp1Client();
 const server = createHttp1Server((request) =>
   exchange(
-    toUpstream(request, `http://127.0.0.1:${target}`, () => true),
+    toUpstream(request, `http://127.0.0.1:${target}`, () => true, false),
     transport,
   ),
 );

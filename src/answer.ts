@@ -63,3 +63,18 @@ const REASONS: Readonly<Record<number, string>> = {
   503: "Service Unavailable",
   504: "Gateway Timeout",
 };
+
+/** Answers for a node that stays behind what a client has seen. */
+export function tooLate(): ResponseMessage {
+  return answer(504, "Proxy timeout", RETRY);
+}
+
+/** Answers where nobody more may wait. */
+export function tooMany(): ResponseMessage {
+  return answer(503, "Proxy error: too many requests wait", RETRY);
+}
+
+/** Answers whoever waits in a proxy that is closing; a client that is gone does not see it. */
+export function shuttingDown(): ResponseMessage {
+  return answer(503, "Shutting down", RETRY);
+}

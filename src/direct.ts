@@ -16,6 +16,7 @@ import type { ResolvedOptions } from "./options.ts";
 import { createQueue, LOOK_INTERVAL } from "./queue.ts";
 import { cameThroughFly } from "./replay.ts";
 import { createSeats } from "./seats.ts";
+import { takesWrites } from "./storage.ts";
 import { dispose, isUnsent } from "./target.ts";
 import type { Reporter, Trail } from "./trail.ts";
 
@@ -145,7 +146,7 @@ export function createDirect(settings: ResolvedOptions, node: Node, reporter: Re
         await queue.turn({ hostname: name, origin }, terms.deadline, request.signal);
         // A name that leads nowhere is no reason to wait when another node has taken over.
         const at = await node.primary();
-        if (at.at === "here") return undefined;
+        if (takesWrites(at)) return undefined;
         if (at.at === "elsewhere") name = at.hostname;
       }
     } finally {

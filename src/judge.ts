@@ -140,12 +140,12 @@ export function createJudge(
   }
 
   async function judgeCredit(
-    { name }: Database,
+    database: Database,
     token: Token,
     position: Position | undefined,
     standing: Standing,
   ): Promise<Finding> {
-    const credit = await creditOf(token, name, position);
+    const credit = await creditOf(token, database, position);
     if (credit === "forged") return { ...NOTHING, forged: [token] };
     const isBehind = standing === "behind";
     return { standing: credit === "foreign" ? "foreign" : standing, isBehind, forged: [] };
@@ -154,15 +154,16 @@ export function createJudge(
   /** Tells what a token that asks for more than this node has is worth. */
   async function creditOf(
     token: Token,
-    database: string,
+    { name, storage }: Database,
     position: Position | undefined,
   ): Promise<"good" | "foreign" | "forged"> {
     if (signer !== undefined) {
-      if (!(await signer.verify(token, database))) return "forged";
+      if (!(await signer.verify(token, name))) return "forged";
       const age = (clock.date?.() ?? clock.now()) - (token.proof?.issued ?? 0) * 1000;
       if (age > maxAge + CLOCK_SKEW || age < -CLOCK_SKEW) return "foreign";
     } else if (position !== undefined && plausibleGap > 0) {
-      if (gap(token.position, position) > plausibleGap) return "forged";
+      const gap = (storage.gap ?? difference)(token.position, position);
+      if (gap !== undefined && gap > plausibleGap) return "forged";
     }
     const isForeign = cluster !== undefined && token.cluster !== undefined;
     return isForeign && token.cluster !== cluster ? "foreign" : "good";
@@ -222,7 +223,7 @@ function claimOf(tokens: readonly Token[]): Claim | undefined {
   return { position, tokens };
 }
 
-/** How many transactions lie between two positions. */
-function gap(ahead: Position, behind: Position): number {
+/** How many transactions lie between two positions that count them one by one. */
+function difference(ahead: Position, behind: Position): number {
   return Number(BigInt(`0x${ahead}`) - BigInt(`0x${behind}`));
 }

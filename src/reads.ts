@@ -1,5 +1,5 @@
 import { createAllowance } from "./allowance.ts";
-import { answer, RETRY } from "./answer.ts";
+import { answer, RETRY, shuttingDown, tooLate, tooMany } from "./answer.ts";
 import type { Claims } from "./claims.ts";
 import { createGate } from "./gate.ts";
 import type { IncomingRequest, ResponseMessage } from "./message.ts";
@@ -9,7 +9,7 @@ import type { Passage } from "./passage.ts";
 import { decodePath, matchesEvery } from "./pattern.ts";
 import { cameThroughFly, hasReplayFailed } from "./replay.ts";
 import type { Runner } from "./runner.ts";
-import type { Primary } from "./storage.ts";
+import { type Primary, takesWrites } from "./storage.ts";
 import { dispose } from "./target.ts";
 import { appWord, beginTrail, type Reporter, type Trail } from "./trail.ts";
 import type { Writes } from "./writes.ts";
@@ -53,7 +53,7 @@ export function createReads(
     const trail: Trail = { ...unjudged, isBehind };
     if (standing === "caught up") return here(trail, forged ? "the token is made up" : standing);
     if ((await node.primary()).at === "here") return lostPast(trail);
-    return standing === "foreign" ? foreign(trail) : behind(trail, believed);
+    return standing === "foreign" ? foreign(trail, believed) : behind(trail, believed);
   }
 
   /**
@@ -62,7 +62,7 @@ export function createReads(
    */
   async function here(trail: Trail, reason: string): Promise<ResponseMessage> {
     const response = await runner.run(trail, reason);
-    if (appWord(trail, response) === "primary" && (await node.primary()).at !== "here")
+    if (appWord(trail, response) === "primary" && !takesWrites(await node.primary()))
       return sentBack(trail, response);
     return runner.minted(trail, reason, response);
   }
@@ -100,9 +100,9 @@ export function createReads(
     const waited: Trail = { ...trail, isBehind, waited: clock.now() - start };
     if (outcome === "primary") return lostPast(waited);
     if (outcome === "aborted") {
-      return own(waited, "client gone or shutting down", answer(503, "Shutting down", RETRY));
+      return own(waited, "client gone or shutting down", shuttingDown());
     }
-    if (standing === "foreign") return foreign(waited);
+    if (standing === "foreign") return foreign(waited, believed);
     const asked = await onPrimary(waited, await node.primary(), "still behind");
     if (typeof asked === "object") return asked;
     const [end, refusal] =
@@ -114,12 +114,15 @@ export function createReads(
    * Serves a read whose client has seen another history than this node's. The primary knows which of them is lost; where
    * it cannot be asked, this node follows it as long as it is not cut off, and so does its history once it has caught up.
    */
-  async function foreign(trail: Trail): Promise<ResponseMessage> {
+  async function foreign(trail: Trail, believed: Claims): Promise<ResponseMessage> {
     if (foreignTokens === "error") return refused(trail);
     if (foreignTokens === "primary") {
       // Asked once: a role that becomes known in between does not bring the primary's history with it.
       const at = await node.primary();
       if (at.at === "here") return lostPast(trail);
+      // There is nobody to ask: what is missing beside the other history comes, or it does not.
+      const mayWait = trail.isBehind && trail.waited === undefined;
+      if (at.at === "everywhere" && mayWait) return behind(trail, believed);
       const there = await onPrimary(trail, at, OTHER_HISTORY);
       if (typeof there === "object") return there;
       // Whoever brought the request took this node for the primary: the cluster is changing, and so is its history.
@@ -145,7 +148,7 @@ export function createReads(
   async function inTurn(trail: Trail, start: number): Promise<ResponseMessage> {
     const leave = await gate.enter(trail.request.signal);
     const waited: Trail = { ...trail, waited: clock.now() - start };
-    if (leave === undefined) return own(waited, "client gone", answer(503, "Shutting down", RETRY));
+    if (leave === undefined) return own(waited, "client gone", shuttingDown());
     try {
       return await here(waited, "caught up after waiting");
     } finally {
@@ -199,12 +202,4 @@ export function createReads(
   }
 
   return read;
-}
-
-function tooLate(): ResponseMessage {
-  return answer(504, "Proxy timeout", RETRY);
-}
-
-function tooMany(): ResponseMessage {
-  return answer(503, "Proxy error: too many requests wait", RETRY);
 }

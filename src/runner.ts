@@ -4,7 +4,7 @@ import type { ResponseMessage } from "./message.ts";
 import { createMinter } from "./minter.ts";
 import type { Node } from "./node.ts";
 import type { ResolvedOptions } from "./options.ts";
-import type { MaybePromise, Position, Primary } from "./storage.ts";
+import { type MaybePromise, type Position, type Primary, takesWrites } from "./storage.ts";
 import type { Target } from "./target.ts";
 import { appWord, type Reporter, type Trail } from "./trail.ts";
 import { createTxid, type Role, type Txid } from "./word.ts";
@@ -14,7 +14,10 @@ export const UNAVAILABLE = "Proxy error: target unavailable";
 
 /** Runs requests on this node's app, and puts tokens on its answers. */
 export interface Runner {
-  /** Runs a request here because this is the primary; undefined: that has changed, and nothing was sent. */
+  /**
+   * Runs a request here because this is the primary, or because it writes and every node takes writes; undefined: that
+   * has changed, and nothing was sent.
+   */
   onPrimary(trail: Trail, reason: string): Promise<ResponseMessage | undefined>;
   /** Runs a request here, whatever the role, and returns the app's answer as it is. */
   run(trail: Trail, reason: string): Promise<ResponseMessage>;
@@ -32,7 +35,6 @@ export function createRunner(
   reporter: Reporter,
 ): Runner {
   const minter = createMinter(node.databases, settings, node.orReport);
-  const isHere = async (): Promise<boolean> => (await node.primary()).at === "here";
 
   function minted(
     trail: Trail,
@@ -48,42 +50,45 @@ export function createRunner(
   }
 
   /** Makes what an app in this process is told of a request. */
-  async function told(trail: Trail): Promise<Txid> {
-    const { kind, said } = trail;
+  function told({ kind, said, ...trail }: Trail, at: Primary): Txid {
     // To ask who the primary is takes a moment, too, and is no wait.
     const waited = (trail.waited ?? 0) < 1 ? undefined : trail.waited;
-    if (kind === "passthrough") return createTxid({ role: "unknown", waited }, nowhere, said);
-    const role = roleOf(await node.primary());
     const position = (): MaybePromise<Position | undefined> =>
-      node.orReport(() => settings.storage.position());
-    return createTxid({ role, waited }, position, said);
+      kind === "passthrough" ? undefined : node.orReport(() => settings.storage.position());
+    return createTxid({ role: roleOf(at), waited }, position, said);
   }
 
   return {
     minted,
     onPrimary: async (trail, reason) => {
       reporter.note(trail, "target", reason);
+      const isHere = (at: Primary): boolean =>
+        trail.kind === "write" ? takesWrites(at) : at.at === "here";
+      const stillHolds = async (): Promise<boolean> => isHere(await node.primary());
       const tell = async (): Promise<Txid | undefined> => {
-        const txid = await told(trail);
-        return txid.role === "primary" ? txid : undefined;
+        const at = await node.primary();
+        return isHere(at) ? told(trail, at) : undefined;
       };
-      const response = await target.send(trail, isHere, tell);
+      const response = await target.send(trail, stillHolds, tell);
       return response && minted(trail, reason, response);
     },
     run: async (trail, reason) => {
       reporter.note(trail, "target", reason);
-      const response = await target.send(trail, always, () => told(trail));
+      const tell = async (): Promise<Txid> =>
+        told(trail, trail.kind === "passthrough" ? NOBODY : await node.primary());
+      const response = await target.send(trail, always, tell);
       return response ?? answer(502, UNAVAILABLE);
     },
     withdraw: ({ request, claims }, response) => minter.withdraw(response, request, claims),
   };
 }
 
+/** Who is the primary where nobody asks. */
+const NOBODY: Primary = { at: "unknown" };
+
 function always(): boolean {
   return true;
 }
-
-function nowhere(): undefined {}
 
 /** Returns what a node is, in a word. */
 function roleOf({ at }: Primary): Role {

@@ -7,9 +7,14 @@ export type MaybePromise<T> = T | Promise<T>;
  */
 export type Position = string;
 
-/** Where writes run now: on this node, on another one, or nobody knows. */
+/** Where writes run now: on this node, on another one, wherever they come, or nobody knows. */
 export type Primary =
   | { readonly at: "here" }
+  /**
+   * Every node takes writes, for its engine brings them to the primary by itself: they run where they come. No node can
+   * be asked for what this one has yet to apply.
+   */
+  | { readonly at: "everywhere" }
   | {
       readonly at: "elsewhere";
       /** The primary's name as the cluster knows it; on Fly.io the id of its Machine. */
@@ -33,6 +38,11 @@ export interface Storage {
   /** Returns a position that covers every write answered before this call. Left out: `position()`. */
   commit?(): MaybePromise<Position | undefined>;
   /**
+   * Returns how many transactions lie between two positions at least; undefined: nobody can tell. It decides which tokens
+   * are too far ahead to be true. Left out: the difference of the two as hexadecimal numbers.
+   */
+  gap?(ahead: Position, behind: Position): number | undefined;
+  /**
    * Returns what tells this node's history at `position` from every other history that has used the position, such as
    * LiteFS's checksum: a word of up to 64 letters, digits, `_`, `.`, `~` or `-`; undefined: not known (any more). After
    * a failover that loses transactions, and in a node that is cut off, positions are used twice. Left out: they never are.
@@ -50,4 +60,13 @@ export interface Storage {
   lag?(): MaybePromise<number | undefined>;
   /** Gives back what the storage holds: files, connections, timers. */
   close?(): MaybePromise<void>;
+}
+
+/**
+ * Tells whether writes run on this node, be it the primary or one whose engine brings them there.
+ *
+ * @param primary Where writes run.
+ */
+export function takesWrites(primary: Primary): boolean {
+  return primary.at === "here" || primary.at === "everywhere";
 }

@@ -9,15 +9,11 @@ type AppWord = "wrote" | "unchanged" | "primary";
 export type Role = "primary" | "replica" | "unknown";
 
 /** What is known of a request as it begins to run. */
-interface Known {
+export interface Facts {
   /** What this node is. */
   readonly role: Role;
   /** How long the request has waited before, in milliseconds; undefined: it has not. */
   readonly waited: number | undefined;
-}
-
-/** What an app in this process can read of a request. */
-export interface Facts extends Known {
   /**
    * What this node has applied, asked when it is read here for the first time: a promise where the storage takes time.
    * Undefined: there is no such database (yet), or it cannot be read.
@@ -59,7 +55,7 @@ const running = new WeakSet<Request>();
  * @param said Keeps what the app says.
  */
 export function createTxid(
-  known: Known,
+  known: Omit<Facts, "position">,
   ask: () => MaybePromise<Position | undefined>,
   said: Said,
 ): Txid {

@@ -13,6 +13,7 @@ const bin = join(root, "node_modules", ".bin");
 
 const user = `
 import { createProxy, type Proxy } from "@txid/proxy";
+import { libsql } from "@txid/proxy/libsql";
 import { litefs } from "@txid/proxy/litefs";
 import { memory } from "@txid/proxy/memory";
 import { serve } from "@txid/proxy/serve";
@@ -23,6 +24,7 @@ const server = await serve(proxy, { port: 0, hostname: "127.0.0.1" });
 const response = await fetch(server.url + "/a", { method: "POST", body: "hello" });
 console.log(response.status, await response.text(), response.headers.get("set-cookie")?.slice(0, 23));
 await server.close();
+libsql({ info: "/nowhere/app.db-info" }).close();
 await litefs({ dir: "/nowhere", db: "app.db" }).close?.();
 `;
 

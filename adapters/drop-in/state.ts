@@ -84,6 +84,7 @@ async function primary(storage: Storage): Promise<string> {
   try {
     const found = await storage.primary();
     if (found.at === "here") return "this node is the primary";
+    if (found.at === "everywhere") return "every node takes writes";
     return found.at === "elsewhere" ? `the primary is ${found.hostname}` : UNKNOWN;
   } catch {
     return UNKNOWN;

@@ -1,7 +1,7 @@
 import type { Clock } from "../../src/clock.ts";
 import type { Position, Primary } from "../../src/storage.ts";
-import { later } from "./clock.ts";
-import { primaryNamed } from "./role.ts";
+import { later } from "../storage/clock.ts";
+import { primaryNamed } from "../storage/primary.ts";
 
 /** What a LiteFS node tells by itself: one long response of its API, an event a line. */
 export interface EventStream {

@@ -2,8 +2,8 @@ import { Buffer } from "node:buffer";
 import { closeSync, fstatSync, openSync, readSync, statSync } from "node:fs";
 import type { Clock } from "../../src/clock.ts";
 import type { Position } from "../../src/storage.ts";
-import type { History } from "./history.ts";
-import { isMissing } from "./missing.ts";
+import type { History } from "../storage/history.ts";
+import { isMissing } from "../storage/missing.ts";
 
 /** A `-pos` file, read through a descriptor that is held. */
 export interface PositionFile {

@@ -2,7 +2,8 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Clock } from "../../src/clock.ts";
 import type { MaybePromise, Primary } from "../../src/storage.ts";
-import { isMissing } from "./missing.ts";
+import { isMissing } from "../storage/missing.ts";
+import { primaryNamed } from "../storage/primary.ts";
 
 /** What `.primary` and `.lag` tell. */
 export interface RoleFiles {
@@ -150,14 +151,6 @@ export function createRoleFiles(
       hereAt = clock.now();
     },
   };
-}
-
-/**
- * Returns the primary of that name. What could not stand in `fly-replay` or in a URL is the name of no node, whatever
- * wrote it: then nobody knows the primary.
- */
-export function primaryNamed(hostname: string): Primary {
-  return /^[\w.:[\]%-]+$/.test(hostname) ? { at: "elsewhere", hostname } : UNKNOWN;
 }
 
 // A clock that stepped back must not prolong what is kept.

@@ -201,8 +201,8 @@ export const MUTANTS: readonly Mutant[] = [
     "the token is made before the app answers",
     4,
     "src/runner.ts",
-    "const response = await target.send(trail, isHere, tell);",
-    'const early = await minted(trail, reason, { status: 200, statusText: "", headers: [], body: null });\n      const sent = await target.send(trail, isHere, tell);\n      if (sent !== undefined) return reporter.finish(trail, reason, { ...sent, headers: [...sent.headers, ...early.headers] });\n      const response = sent;',
+    "const response = await target.send(trail, stillHolds, tell);",
+    'const early = await minted(trail, reason, { status: 200, statusText: "", headers: [], body: null });\n      const sent = await target.send(trail, stillHolds, tell);\n      if (sent !== undefined) return reporter.finish(trail, reason, { ...sent, headers: [...sent.headers, ...early.headers] });\n      const response = sent;',
   ),
   mutant(
     "a GET that writes gets no token",

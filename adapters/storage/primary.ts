@@ -1,0 +1,14 @@
+import type { Primary } from "../../src/storage.ts";
+
+/**
+ * Returns the primary of that name. What could not stand in `fly-replay` or in a URL is the name of no node, whatever
+ * wrote it: then nobody knows the primary.
+ */
+export function primaryNamed(hostname: string): Primary {
+  return isNodeName(hostname) ? { at: "elsewhere", hostname } : { at: "unknown" };
+}
+
+/** Tells whether a text can be the name of a node. */
+export function isNodeName(hostname: string): boolean {
+  return /^[\w.:[\]%-]+$/.test(hostname);
+}
