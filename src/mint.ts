@@ -44,10 +44,21 @@ export function formatCookie(
   { expiry, secure, now }: Pick<Carriage, "expiry" | "secure" | "now">,
 ): string {
   const expires = value === undefined ? PAST : spellExpiry(now + expiry);
+  const last = spelled.get(name);
+  if (last?.value === value && last?.expires === expires && last?.secure === secure)
+    return last.line;
   const seconds = value === undefined ? 0 : Math.ceil(expiry / 1000);
   const flags = secure ? "; HttpOnly; Secure; SameSite=Lax" : "; HttpOnly";
-  return `${name}=${value ?? ""}; Path=/; Expires=${expires}; Max-Age=${seconds}${flags}`;
+  const line = `${name}=${value ?? ""}; Path=/; Expires=${expires}; Max-Age=${seconds}${flags}`;
+  spelled.set(name, { value, expires, secure, line });
+  return line;
 }
+
+/** What each cookie was last: until the next transaction or the next second all clients get the same. */
+const spelled = new Map<
+  string,
+  { value: string | undefined; expires: string; secure: boolean; line: string }
+>();
 
 const spellExpiry = createDateSpeller();
 
@@ -97,22 +108,26 @@ export function withTokens(
   minted: readonly Minted[],
   carriage: Carriage,
 ): ResponseMessage {
-  const cookies = carriage.byHeader ? [] : minted.flatMap((one) => cookiesOf(one));
-  const headers = withoutTokens(
-    response.headers,
-    cookies.map(([name]) => name),
-  );
-  for (const [name, value] of cookies)
+  const cookies = carriage.byHeader ? [] : minted.flatMap(cookiesOf);
+  const headers = withoutTokens(response.headers, cookies);
+  for (const { name, value } of cookies)
     headers.push("Set-Cookie", formatCookie(name, value, carriage));
   if (carriage.byHeader) headers.push(HEADER_NAME, headerOf(minted, carriage.reset));
   if (method === "GET" || method === "HEAD") makePrivate(headers);
   return { ...response, headers, source: undefined };
 }
 
-/** Returns a copy of the lines without the cookies of these names and without tokens. */
-function withoutTokens(headers: HeaderLines, names: readonly string[]): HeaderLines {
+/** A token as a cookie; without a value it is taken away. */
+interface Cookie {
+  readonly name: string;
+  readonly value: string | undefined;
+}
+
+/** Returns a copy of the lines without these cookies and without tokens. */
+function withoutTokens(headers: HeaderLines, cookies: readonly Cookie[]): HeaderLines {
   const isSet = firstValue(headers, "set-cookie") ?? firstValue(headers, "txid");
   if (isSet === undefined) return headers.slice();
+  const names = cookies.map(({ name }) => name);
   return filterLines(
     headers,
     (name, value) =>
@@ -122,14 +137,14 @@ function withoutTokens(headers: HeaderLines, names: readonly string[]): HeaderLi
 }
 
 /** The cookies of one database. LiteFS's own holds what LiteFS understands, unless tokens are signed. */
-function cookiesOf({ database, token, written, seen }: Minted): [string, string | undefined][] {
-  const cookies: [string, string | undefined][] = [];
+function cookiesOf({ database, token, written, seen }: Minted): readonly Cookie[] {
+  const cookies: Cookie[] = [];
   const full = token && formatToken(token);
   if (written) {
     const value = token === undefined || token.proof !== undefined ? full : token.position;
-    cookies.push([cookieName(COOKIE_NAME, database), value]);
+    cookies.push({ name: cookieName(COOKIE_NAME, database), value });
   }
-  if (seen) cookies.push([cookieName(SEEN_COOKIE_NAME, database), full]);
+  if (seen) cookies.push({ name: cookieName(SEEN_COOKIE_NAME, database), value: full });
   return cookies;
 }
 
@@ -147,6 +162,10 @@ function makePrivate(headers: HeaderLines): void {
     .flatMap((value) => value.split(","))
     .map((directive) => directive.trim())
     .filter((directive) => directive !== "");
+  if (directives.length === 0) {
+    headers.push("Cache-Control", "private");
+    return;
+  }
   const isPrivate = directives.some((directive) => /^(?:private|no-store)$/i.test(directive));
   if (isPrivate) return;
   const kept = directives.filter((directive) => !/^(?:public|s-maxage=.*)$/i.test(directive));

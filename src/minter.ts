@@ -60,7 +60,9 @@ export function createMinter(
     if (!isDue(facts)) return response;
     if (response.status === 101 || isShareable(request.method, response.headers)) return response;
     // The positions are read as late as can be, so that they cover what the app has done.
-    const found = databases.map((one, index) => tokenOf(one, claims.claims[index], wrote));
+    const found = databases.map((one, index) =>
+      orReport(() => tokenOf(one, claims.claims[index], wrote)),
+    );
     return andThen(all(found), (tokens) => carry(response, facts, tokens));
   }
 
@@ -99,37 +101,41 @@ export function createMinter(
   ): MaybePromise<Found> {
     return andThen(whereabouts(storage, wrote), (found) => {
       if (found === undefined) return undefined;
-      const token: Token = { ...found, cluster, proof: undefined };
-      const standings = (claim?.tokens ?? []).map((held) =>
-        orReport(() => standingOf(storage, held, found.position)),
-      );
-      return andThen(all(standings), (standing) => {
-        const covers = standing.every((one) => one === "caught up");
+      const { position, history } = found;
+      const token: Token = { position, history, cluster, proof: undefined };
+      return andThen(coversAll(storage, claim, position), (covers) => {
         if (signer === undefined) return { token, covers };
         return signer.sign(token, name, date()).then((signed) => ({ token: signed, covers }));
       });
     });
   }
 
-  /** Returns how far a node has come, and in which history. */
-  function whereabouts(storage: Storage, wrote: boolean): MaybePromise<Whereabouts | undefined> {
-    const asked = orReport(() => (wrote && storage.commit?.()) || storage.position());
-    return andThen(asked, (position) => {
-      if (position === undefined) return undefined;
-      return andThen(whereaboutsAt(storage, position), (found) => {
-        const isKnown = found.history !== undefined || storage.historyAt === undefined;
-        // Where commits are known of before they are here, so may their histories be later.
-        if (isKnown || storage.commit !== undefined) return found;
-        // Another history may have come in between, in which there is no such position (yet).
-        const again = orReport(() => storage.position());
-        return andThen(again, (now = position) => whereaboutsAt(storage, now));
-      });
-    });
+  /** Tells whether a position covers all that a client holds. */
+  function coversAll(
+    storage: Storage,
+    claim: Claim | undefined,
+    position: Position,
+  ): MaybePromise<boolean> {
+    if (claim === undefined) return true;
+    const standings = claim.tokens.map((held) => standingOf(storage, held, position));
+    return andThen(all(standings), (found) => found.every((one) => one === "caught up"));
   }
 
-  function whereaboutsAt(storage: Storage, position: Position): MaybePromise<Whereabouts> {
-    const history = orReport(() => storage.historyAt?.(position));
-    return andThen(history, (known) => ({ position, history: known }));
+  /** Returns how far a node has come, and in which history. */
+  function whereabouts(storage: Storage, wrote: boolean): MaybePromise<Whereabouts | undefined> {
+    const asked = (wrote && storage.commit?.()) || storage.position();
+    return andThen(asked, (position) => {
+      if (position === undefined) return undefined;
+      return andThen(storage.historyAt?.(position), (history) => {
+        const isKnown = history !== undefined || storage.historyAt === undefined;
+        // Where commits are known of before they are here, so may their histories be later.
+        if (isKnown || storage.commit !== undefined) return { position, history };
+        // Another history may have come in between, in which there is no such position (yet).
+        return andThen(storage.position(), (now = position) =>
+          andThen(storage.historyAt?.(now), (known) => ({ position: now, history: known })),
+        );
+      });
+    });
   }
 
   function carriage(request: IncomingRequest, claims: Claims, reset: boolean): Carriage {
