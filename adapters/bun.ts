@@ -27,7 +27,7 @@ declare const Bun: {
     idleTimeout: number;
     maxRequestBodySize: number;
     development: false;
-    reusePort: false;
+    reusePort: boolean;
     fetch(request: Request, server: BunServer): Promise<Response>;
     error(): Response;
   }): BunServer;
@@ -59,7 +59,7 @@ export function serve(proxy: Proxy, options: ListenOptions): Server {
     maxRequestBodySize: Number.MAX_SAFE_INTEGER,
     development: false,
     // Outside development Bun 1.4 would share a port that is taken instead of saying so.
-    reusePort: false,
+    reusePort: options.reusePort ?? false,
     fetch: async (request, self) => {
       // Bun joins two Host lines, and takes the value for what it is.
       if (!isHost(request.headers.get("host") ?? "/")) return badHost();

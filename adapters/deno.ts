@@ -25,6 +25,7 @@ declare const Deno: {
     options: {
       port: number;
       hostname?: string;
+      reusePort: boolean;
       signal: AbortSignal;
       onListen(): void;
       onError(): Response;
@@ -47,6 +48,7 @@ export function serve(proxy: Proxy, options: ListenOptions): Server {
     {
       port: options.port,
       hostname: options.hostname ?? "::",
+      reusePort: options.reusePort ?? false,
       signal: abort.signal,
       onListen: () => {},
       onError: () => new Response("Bad gateway\n", { status: 502 }),

@@ -1,9 +1,19 @@
+import { versions } from "node:process";
+
 /** Where a server listens, and what it allows the target. */
 export interface ListenOptions {
   /** The port; 0 takes a free one. */
   readonly port: number;
   /** The address or name to listen on. Left out: every address, IPv6 and IPv4. */
   readonly hostname?: string | undefined;
+  /**
+   * Whether other processes may listen on the same port, so that the system shares connections out among them
+   * (SO_REUSEPORT): one process serves on one processor. Linux, with Bun, Node 22.12 or newer, or Deno, which must be
+   * started with `--unstable-net`.
+   *
+   * @default false
+   */
+  readonly reusePort?: boolean | undefined;
   /**
    * How many milliseconds the target may take to begin its answer before the client gets 504; 0: as long as it wants.
    *
@@ -26,6 +36,22 @@ export interface Server {
    * @param options `timeout`: after how many milliseconds the rest is cut off; 0 by default.
    */
   close(options?: { readonly timeout?: number | undefined }): Promise<void>;
+}
+
+/**
+ * Refuses to share a port where the runtime would listen without it, and the next process would find the port taken.
+ *
+ * @param options Where to listen.
+ * @throws {TypeError} When the runtime cannot share ports.
+ */
+export function checkReusePort({ reusePort = false }: Pick<ListenOptions, "reusePort">): void {
+  const [major = 0, minor = 0] = versions.node.split(".").map(Number);
+  const isOldNode = !("bun" in versions || "deno" in versions) && major < 23;
+  if (reusePort && isOldNode && !(major === 22 && minor >= 12)) {
+    throw new TypeError(
+      `Cannot listen: \`reusePort\` needs Node 22.12 or newer, received ${versions.node}; node:cluster shares a port on every version`,
+    );
+  }
 }
 
 /**

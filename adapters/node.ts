@@ -18,7 +18,7 @@ import type { AddressInfo } from "node:net";
 import { getRequestListener, type HttpBindings } from "@hono/node-server";
 import { connectionInfo, type Proxy } from "../src/index.ts";
 import { createHttp1Client } from "./http1/client.ts";
-import { type ListenOptions, type Server, urlOf } from "./listen.ts";
+import { checkReusePort, type ListenOptions, type Server, urlOf } from "./listen.ts";
 
 /**
  * Serves a proxy with `@hono/node-server` on `node:http`. The target is reached by this package's own client, never by
@@ -30,6 +30,7 @@ import { type ListenOptions, type Server, urlOf } from "./listen.ts";
  * @throws {Error} When the address cannot be listened on.
  */
 export async function serve(proxy: Proxy, options: ListenOptions): Promise<Server> {
+  checkReusePort(options);
   const client = createHttp1Client({ headTimeout: options.targetTimeout });
   const listener = getRequestListener(
     (request, env) => {
@@ -67,7 +68,8 @@ export async function serve(proxy: Proxy, options: ListenOptions): Promise<Serve
 function listen(server: HttpServer, options: ListenOptions): Promise<AddressInfo> {
   return new Promise((resolve, reject) => {
     server.once("error", reject);
-    server.listen(options.port, options.hostname, () => {
+    const { port, hostname: host, reusePort = false } = options;
+    server.listen({ port, ...(host !== undefined && { host }), reusePort }, () => {
       server.off("error", reject);
       // A server that listens on a port has an address of this form.
       resolve(server.address() as AddressInfo);

@@ -18,7 +18,7 @@
 import type { Proxy } from "../src/index.ts";
 import { createHttp1Client } from "./http1/client.ts";
 import { createHttp1Server } from "./http1/server.ts";
-import { type ListenOptions, type Server, urlOf } from "./listen.ts";
+import { checkReusePort, type ListenOptions, type Server, urlOf } from "./listen.ts";
 
 export type { ListenOptions, Server } from "./listen.ts";
 
@@ -66,8 +66,10 @@ export interface ServeOptions extends ListenOptions {
  * @param options Where to listen, and how.
  * @returns The server, once it listens.
  * @throws {Error} When the address cannot be listened on.
+ * @throws {TypeError} When the runtime cannot share ports and is told to.
  */
 export async function serve(proxy: Proxy, options: ServeOptions): Promise<Server> {
+  checkReusePort(options);
   const native = options.server === "native" ? await nativeServe() : undefined;
   if (native !== undefined) return native(proxy, options);
   const transport = createHttp1Client({ headTimeout: options.targetTimeout });
@@ -75,6 +77,7 @@ export async function serve(proxy: Proxy, options: ServeOptions): Promise<Server
   const { port, hostname } = await server.listen({
     port: options.port,
     hostname: options.hostname,
+    reusePort: options.reusePort,
   });
   return {
     port,

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { createServer, type Server as HttpServer } from "node:http";
 import type { AddressInfo } from "node:net";
+import { versions } from "node:process";
 import { after, before, describe, it } from "node:test";
 import { Hono } from "hono";
 import type { ListenOptions, Server } from "../adapters/listen.ts";
@@ -27,6 +28,10 @@ if ("Bun" in globalThis)
   ways.push(["serve() of @txid/proxy/bun", (await import("../adapters/bun.ts")).serve]);
 if ("Deno" in globalThis)
   ways.push(["serve() of @txid/proxy/deno", (await import("../adapters/deno.ts")).serve]);
+
+const [major = 0, minor = 0] = versions.node.split(".").map(Number);
+/** Whether this runtime can share a port, as far as Node is concerned. */
+const canShare = major > 22 || (major === 22 && minor >= 12);
 
 interface App {
   url: string;
@@ -128,6 +133,25 @@ for (const [name, serveProxy] of ways) {
       await other.close({ timeout: 0 });
       slow.closeAllConnections();
       slow.close();
+    });
+
+    // Deno ends the process unless it was started with --unstable-net, and Bun's node:http does not share.
+    const skip = "Deno" in globalThis || ("Bun" in globalThis && serveProxy === serveNode);
+    it("shares its port where it is told to, or says that it cannot", { skip }, async () => {
+      const proxy = createProxy({ target: app.url, storage });
+      const options = { port: 0, hostname: "127.0.0.1", reusePort: true };
+      if (!canShare) {
+        await assert.rejects(
+          async () => serveProxy(proxy, options),
+          /`reusePort` needs Node 22\.12 or newer/,
+        );
+        return;
+      }
+      const first = await serveProxy(proxy, options);
+      const second = await serveProxy(proxy, { ...options, port: first.port });
+      await first.close();
+      assert.equal((await fetch(second.url)).status, 200);
+      await second.close();
     });
 
     it("refuses to listen where somebody listens", async () => {

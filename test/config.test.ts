@@ -72,6 +72,7 @@ const defaults = {
     port: 8080,
     hostname: undefined,
     server: "exact",
+    reusePort: false,
     readTimeout: 0,
     readHeaderTimeout: 10_000,
     writeTimeout: 0,
@@ -184,6 +185,7 @@ describe("configure()", () => {
   trusted-proxies: ["fdaa::/16", 192.0.2.7]
   log: json
   server: native
+  reuse-port: true
 `);
     assert.deepEqual(settings, {
       storage: {
@@ -234,6 +236,7 @@ describe("configure()", () => {
         port: 8080,
         hostname: undefined,
         server: "native",
+        reusePort: true,
         readTimeout: 1000,
         readHeaderTimeout: 2000,
         writeTimeout: 3000,

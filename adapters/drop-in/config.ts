@@ -35,6 +35,8 @@ export interface Settings {
     readonly hostname: string | undefined;
     /** Which server answers. */
     readonly server: "exact" | "native";
+    /** Whether other processes may listen on the same port. */
+    readonly reusePort: boolean;
     /** How long a client may take to send a request; 0: any time. */
     readonly readTimeout: number;
     /** How long a client may take to send a request's head; 0: any time. */
@@ -183,6 +185,7 @@ function settingsOf(
       port: addr.port,
       hostname: addr.host === "" ? undefined : addr.host,
       server: get("server"),
+      reusePort: get("reuse-port"),
       readTimeout: Math.max(readTimeout, 0),
       readHeaderTimeout: orRead(get("read-header-timeout")),
       writeTimeout: Math.max(get("write-timeout"), 0),

@@ -106,6 +106,8 @@ export interface Values {
   log: "text" | "json";
   /** Which server answers. */
   server: "exact" | "native";
+  /** Whether other processes may listen on the same port. */
+  "reuse-port": boolean;
 }
 
 /** The table of all keys: the file, the flags, the help and the defaults are made from it. */
@@ -320,6 +322,7 @@ export const keys: { readonly [Name in keyof Values]: Key<Values[Name]> } = {
     help: "The exact HTTP server, or the runtime's own",
     parse: (text) => oneOf(["exact", "native"], text),
   }),
+  "reuse-port": boolean("Let several processes listen on the port, one for each processor"),
 };
 
 /**

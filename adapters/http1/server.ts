@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { type AddressInfo, createServer, type Server } from "node:net";
+import { type AddressInfo, createServer, type ListenOptions, type Server } from "node:net";
 import type { Transport } from "../../src/index.ts";
 import { DEFAULT_LIMITS, type Limits, PROBE_DELAY } from "./limits.ts";
 import {
@@ -56,6 +56,7 @@ export interface Http1Server {
   listen(where: {
     readonly port: number;
     readonly hostname?: string | undefined;
+    readonly reusePort?: boolean | undefined;
   }): Promise<{ port: number; hostname: string }>;
   /** Stops listening, closes idle connections, lets the others finish and cuts them off after `timeout`. */
   close(how?: { readonly timeout?: number | undefined }): Promise<void>;
@@ -90,8 +91,9 @@ export function createHttp1Server(
   }
 
   return {
-    listen: async ({ port, hostname }) => {
-      const address = await listen(server, port, hostname);
+    listen: async ({ port, hostname, reusePort = false }) => {
+      const where = hostname === undefined ? { port } : { port, host: hostname };
+      const address = await listen(server, { ...where, reusePort, backlog: 1024 });
       server.on("error", context.onError);
       sweeper = setInterval(sweep, sweepInterval(context));
       sweeper.unref();
@@ -131,11 +133,10 @@ function createContext(
   };
 }
 
-function listen(server: Server, port: number, hostname: string | undefined): Promise<AddressInfo> {
-  const host = hostname === undefined ? {} : { host: hostname };
+function listen(server: Server, options: ListenOptions): Promise<AddressInfo> {
   return new Promise((resolve, reject) => {
     server.once("error", reject);
-    server.listen({ port, ...host, backlog: 1024 }, () => {
+    server.listen(options, () => {
       server.off("error", reject);
       // A server that listens on a port has an address of this form.
       resolve(server.address() as AddressInfo);
