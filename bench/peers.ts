@@ -76,7 +76,7 @@ export async function findPeers(litefs: string | undefined): Promise<Found> {
     versions[name] = /\d+\.\d+\.\d+/.exec(told)?.[0] ?? told.trim();
   }
   const peers: Peer[] = [{ name: "no proxy", kind: "none", start: startNothing }];
-  peers.push(...places.map(dropIn), ...places.filter(isExact).map(bare));
+  peers.push(...places.map(asInstalled).map(dropIn), ...places.filter(isExact).map(bare));
   for (const { name, asks, config, args } of PROGRAMS) {
     const program = findProgram(name);
     if (program === undefined) {
@@ -96,6 +96,18 @@ export async function findPeers(litefs: string | undefined): Promise<Found> {
     versions["LiteFS"] = (await run(litefs, ["version"], 10_000)).trim().replace(/^LiteFS /, "");
   }
   return { peers, missing, versions };
+}
+
+/**
+ * Has a place run what users of the package run: on Node its JavaScript, for tsx, by which Node 20 runs the sources, wraps
+ * every function that is made.
+ */
+function asInstalled({ name, command }: Place): Place {
+  return isNode(name) ? { name, command: [command[0] ?? "", "dist/proxy.js"] } : { name, command };
+}
+
+function isNode(name: Place["name"]): boolean {
+  return name === "Node" || name === "newest Node";
 }
 
 /** Returns where a program is: also where Debian keeps what only root is to call. */
@@ -202,6 +214,7 @@ function bare({ name, command }: Place): Peer {
       startScript([...command.slice(0, -1), "bench/bare.ts"], (port) => [
         `${port}`,
         `${primary ?? target}`,
+        ...(isNode(name) ? ["../dist", ".js"] : ["..", ".ts"]),
       ]),
   };
 }
