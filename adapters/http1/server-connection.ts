@@ -9,11 +9,11 @@ import type {
 } from "../../src/index.ts";
 import { type BodyDecoder, createBodyDecoder } from "./body.ts";
 import { type Channel, createChannel } from "./channel.ts";
+import { createDeparture, type Departure } from "./departure.ts";
 import { createInbox, type Inbox } from "./inbox.ts";
 import type { Limits } from "./limits.ts";
 import { parseRequestHead, ProtocolError, type RequestHead } from "./parse.ts";
 import { dispose, frameResponse, informationalHead, plain, switchingHead } from "./response.ts";
-import { takeSignal } from "./spare-signals.ts";
 import { createTunnel, joinTunnels } from "./tunnel.ts";
 import { drained, letGo, writeBody, writeHead } from "./write.ts";
 
@@ -87,7 +87,7 @@ interface Connection {
   /** The request that is being answered. */
   exchange: Exchange | undefined;
   /** Tells whoever makes an answer that nobody waits for it any more; undefined when the next request needs a new one. */
-  controller: AbortController | undefined;
+  departure: Departure | undefined;
   /** Finds the rest of the request's body; undefined once all of it has come. */
   decoder: BodyDecoder | undefined;
   /** Hands the request's body to whoever reads it. */
@@ -136,7 +136,7 @@ export function serveConnection(socket: Socket, context: ServerContext): ServerC
     phase: "idle",
     since: performance.now(),
     exchange: undefined,
-    controller: undefined,
+    departure: undefined,
     decoder: undefined,
     channel: undefined,
     gone: false,
@@ -250,7 +250,7 @@ function begin(connection: Connection, head: RequestHead): void {
   };
   connection.exchange = exchange;
   connection.channel = undefined;
-  connection.controller ??= new AbortController();
+  connection.departure ??= createDeparture();
   let decoder: BodyDecoder | undefined;
   if (head.framing.kind !== "none") {
     decoder = createBodyDecoder(head.framing, context.limits);
@@ -270,7 +270,7 @@ function begin(connection: Connection, head: RequestHead): void {
     headers: head.headers,
     body,
     trailers: decoder === undefined ? undefined : () => decoder.trailers(),
-    signal: connection.controller.signal,
+    signal: connection.departure.signal,
     inform: (status, headers) => inform(connection, exchange, status, headers),
     scheme: "http",
     clientAddress: connection.clientAddress,
@@ -387,11 +387,10 @@ async function switchProtocols(
 
 /** Takes up the next request, or ends the connection. */
 function finish(connection: Connection, close: boolean): void {
-  const { exchange, controller } = connection;
+  const { exchange, departure } = connection;
   // What was streamed may still have listeners.
   const wasStreamed = exchange?.source !== undefined || exchange?.head.framing.kind !== "none";
-  if (controller !== undefined && (wasStreamed || !takeSignal(controller.signal)))
-    connection.controller = undefined;
+  if (wasStreamed || departure?.renew() !== true) connection.departure = undefined;
   connection.exchange = undefined;
   if (connection.gone) return;
   if (close || connection.context.isDraining()) {
@@ -494,10 +493,10 @@ function leave(connection: Connection): void {
 
 /** Tells whoever reads the request or makes the answer that it is over. */
 function abandon(connection: Connection, reason: Error): void {
-  const { exchange, channel, controller } = connection;
+  const { exchange, channel, departure } = connection;
   connection.gone = true;
   channel?.fail(reason);
-  if (exchange !== undefined) controller?.abort();
+  if (exchange !== undefined) departure?.tell();
   if (exchange?.source !== undefined) letGo(exchange.source);
 }
 

@@ -9,12 +9,12 @@ import {
 } from "../../src/index.ts";
 import { type BodyDecoder, createBodyDecoder } from "./body.ts";
 import { type Channel, createChannel } from "./channel.ts";
+import { listen, unlisten } from "./departure.ts";
 import { createInbox, type Inbox } from "./inbox.ts";
 import { hearLastWords, type LastWords } from "./last-words.ts";
 import type { Limits } from "./limits.ts";
 import { parseResponseHead, ProtocolError, type ResponseHead } from "./parse.ts";
 import { expectsContinue, type FramedRequest, frameRequest } from "./request.ts";
-import { spareSignal } from "./spare-signals.ts";
 import { createTunnel } from "./tunnel.ts";
 import { drained, letGo, writeBody, writeHead } from "./write.ts";
 
@@ -166,7 +166,7 @@ function exchangeWith(connection: Connection, request: UpstreamRequest): Promise
       exchange.abort();
       return;
     }
-    request.signal.addEventListener("abort", exchange.abort);
+    listen(request.signal, exchange.abort);
     try {
       sendRequest(connection, exchange);
     } catch (error) {
@@ -395,6 +395,5 @@ function fail(
 function release(connection: Connection, exchange: Exchange): void {
   connection.exchange = undefined;
   connection.context.clock.clearTimeout(exchange.timer);
-  exchange.request.signal.removeEventListener("abort", exchange.abort);
-  spareSignal(exchange.request.signal);
+  unlisten(exchange.request.signal, exchange.abort);
 }
