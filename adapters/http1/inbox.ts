@@ -14,6 +14,8 @@ export interface Inbox {
    * @throws {ProtocolError} When it cannot become a valid head any more.
    */
   takeHead(): string | undefined;
+  /** Returns as many bytes as are asked for, or undefined when they are not all there. */
+  take(length: number): Buffer | undefined;
   /** Returns all that is there. */
   takeAll(): Buffer;
   /** Returns how many bytes are there. */
@@ -55,6 +57,12 @@ export function createInbox(limits: Limits): Inbox {
       const text = held.toString("latin1", 0, end - 4);
       drop(end);
       return text;
+    },
+    take: (length) => {
+      if (length > held.length) return undefined;
+      const bytes = held.subarray(0, length);
+      drop(length);
+      return bytes;
     },
     takeAll: () => {
       const all = held;

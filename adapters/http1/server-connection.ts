@@ -252,7 +252,9 @@ function begin(connection: Connection, head: RequestHead): void {
   connection.channel = undefined;
   connection.departure ??= createDeparture();
   let decoder: BodyDecoder | undefined;
-  if (head.framing.kind !== "none") {
+  // A small body as a rule comes with its head: then there is nothing to wait for, and it goes on with the head as well.
+  const whole = head.framing.kind === "length" ? inbox.take(head.framing.length) : undefined;
+  if (head.framing.kind !== "none" && whole === undefined) {
     decoder = createBodyDecoder(head.framing, context.limits);
     connection.decoder = decoder;
     connection.channel = createChannel(
@@ -262,7 +264,7 @@ function begin(connection: Connection, head: RequestHead): void {
     );
   }
   enter(connection, decoder === undefined ? "response" : "request");
-  const body = connection.channel?.body ?? null;
+  const body = whole ?? connection.channel?.body ?? null;
   if (decoder !== undefined && inbox.size() > 0) receive(connection, inbox.takeAll());
   void serve(connection, exchange, {
     method: head.method,
@@ -389,7 +391,7 @@ async function switchProtocols(
 function finish(connection: Connection, close: boolean): void {
   const { exchange, departure } = connection;
   // What was streamed may still have listeners.
-  const wasStreamed = exchange?.source !== undefined || exchange?.head.framing.kind !== "none";
+  const wasStreamed = exchange?.source !== undefined || connection.channel !== undefined;
   if (wasStreamed || departure?.renew() !== true) connection.departure = undefined;
   connection.exchange = undefined;
   if (connection.gone) return;

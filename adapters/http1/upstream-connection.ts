@@ -185,7 +185,7 @@ function sendRequest(connection: Connection, exchange: Exchange): void {
   const framed = frameRequest(request);
   if (request.body !== null) connection.lastWords ??= hearLastWords(socket);
   writeHead(socket, framed.head, framed.whole);
-  if (request.body === null) endRequest(connection, exchange);
+  if (framed.stream === undefined && !socket.writableNeedDrain) endRequest(connection, exchange);
   else
     void sendRest(connection, exchange, framed).catch((error: unknown) =>
       failRequest(connection, exchange, error),
