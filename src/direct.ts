@@ -164,12 +164,17 @@ export function createDirect(settings: ResolvedOptions, node: Node, reporter: Re
     return breaker.guard(origin, async (connected) => {
       const upstream = toUpstream(request, origin, isTrusted, kind === "write");
       upstream.headers.push(...lines);
-      const connecting = new AbortController();
-      const giveUp = (): void => connecting.abort();
-      const left = Math.max(deadline - clock.now(), LOOK_INTERVAL);
-      const timer = patience > 0 ? clock.setTimeout(giveUp, left) : undefined;
+      // A connection that is kept needs none of this.
+      let connecting: AbortController | undefined;
+      let timer: unknown;
+      const giveUp = (): void => connecting?.abort();
       const connect = {
-        signal: connecting.signal,
+        begin: () => {
+          connecting = new AbortController();
+          const left = Math.max(deadline - clock.now(), LOOK_INTERVAL);
+          if (patience > 0) timer = clock.setTimeout(giveUp, left);
+          return connecting.signal;
+        },
         done: () => {
           clock.clearTimeout(timer);
           connected();

@@ -55,8 +55,11 @@ export interface UpstreamRequest extends RequestMessage {
   /** Follows the connection that the request is sent on, where whoever sends it wants to know. */
   readonly connect?:
     | {
-        /** Ends the attempt to connect, as `"unreachable"`; it has no effect once bytes may have been sent. */
-        readonly signal: AbortSignal;
+        /**
+         * Is called when a connection is to be opened. What it returns ends the attempt, as `"unreachable"`; it has no
+         * effect once bytes may have been sent.
+         */
+        begin(): AbortSignal;
         /** Is called when there is a connection, at the latest when there is an answer. */
         done(): void;
       }

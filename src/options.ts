@@ -370,9 +370,14 @@ function primaryUrl(given: ProxyOptions["primaryUrl"]): (hostname: string) => st
       `Cannot create proxy: \`primaryUrl\` must be a function from a name to an origin, received ${show(given)}`,
     );
   }
+  let last: { readonly text: string; readonly origin: string } | undefined;
   return (hostname) => {
     const url = given(hostname);
-    return url === undefined ? undefined : parseOrigin("primaryUrl", url);
+    if (url === undefined) return undefined;
+    const text = String(url);
+    // One primary after the other; to parse its URL for each request would show.
+    if (last?.text !== text) last = { text, origin: parseOrigin("primaryUrl", url) };
+    return last.origin;
   };
 }
 

@@ -56,7 +56,7 @@ describe("createHttp1Client()", () => {
     const client = create({});
     const attempt = new AbortController();
     let done = 0;
-    const connect = { signal: attempt.signal, done: () => void done++ };
+    const connect = { begin: () => attempt.signal, done: () => void done++ };
     // Nobody shakes hands there.
     const silent = await start(() => {});
     const secure = { ...get(silent.origin.replace("http:", "https:")), connect };
@@ -72,7 +72,7 @@ describe("createHttp1Client()", () => {
     const late = new AbortController();
     const request = {
       ...get(origin.origin),
-      connect: { signal: late.signal, done: () => late.abort() },
+      connect: { begin: () => late.signal, done: () => late.abort() },
     };
     assert.equal((await client(request)).status, 200);
   });

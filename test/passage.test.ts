@@ -82,7 +82,7 @@ function network(): Network {
 function noConnection({ connect, signal }: UpstreamRequest): Promise<never> {
   return new Promise((_, reject) => {
     const end = (): void => reject(new TransportError("unreachable", "Connect timed out"));
-    connect?.signal.addEventListener("abort", end);
+    connect?.begin().addEventListener("abort", end);
     signal.addEventListener("abort", end);
   });
 }

@@ -49,12 +49,18 @@ export function primaryUrl(
   if (template === undefined) return undefined;
   const place = template.replace(/\/$/, "");
   const hasPort = /:\d+$/.test(place);
-  return (hostname) => {
+  function find(hostname: string): string | undefined {
     const ownPort = isIPv6(hostname) ? "" : (/:\d+$/.exec(hostname)?.[0] ?? "");
     const name = hostname.slice(0, hostname.length - ownPort.length).replace(/^\[|\]$/g, "");
     if (!isIPv6(name) && !/^[\w.-]+$/.test(name)) return undefined;
     const origin = place.replace(PLACE, isIPv6(name) ? `[${name}]` : name);
     const whole = hasPort ? origin : `${origin}${ownPort}`;
     return URL.canParse(whole) ? whole : undefined;
+  }
+
+  let last: { readonly hostname: string; readonly url: string | undefined } | undefined;
+  return (hostname) => {
+    if (last?.hostname !== hostname) last = { hostname, url: find(hostname) };
+    return last.url;
   };
 }

@@ -94,7 +94,7 @@ export function createHttp1Client(options: Http1ClientOptions = {}): Http1Client
 
   async function sendOnNew(request: UpstreamRequest): Promise<ResponseMessage> {
     const { origin, signal, connect } = request;
-    const socket = await openSocket(origin, signal, connectTimeout, connect?.signal);
+    const socket = await openSocket(origin, signal, connectTimeout, connect?.begin());
     connect?.done();
     const connection = createUpstreamConnection(socket, {
       limits,
