@@ -10,11 +10,14 @@ export interface Clock {
   clearTimeout(timer: unknown): void;
 }
 
-/** The clock of the runtime. */
+/** The longest delay that timers know, in milliseconds: with a longer one runtimes call back at once. */
+export const LONGEST_DELAY: number = 2 ** 31 - 1;
+
+/** The clock of the runtime; what is to be called in more than 24 days is called in 24 days. */
 export const systemClock: Clock = {
   now: () => performance.now(),
   date: () => Date.now(),
-  setTimeout: (callback, delay) => setTimeout(callback, delay),
+  setTimeout: (callback, delay) => setTimeout(callback, Math.min(delay, LONGEST_DELAY)),
   // The handle is a number or an object, as the runtime likes; only its own clearTimeout sees it again.
   clearTimeout: (timer) => clearTimeout(timer as ReturnType<typeof setTimeout>),
 };
