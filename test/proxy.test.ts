@@ -868,6 +868,21 @@ describe("createProxy() with bad options", () => {
       { target: "http://x", storage, secureCookie: "yes" as never },
       /`secureCookie` must be one of/,
     ],
+    [
+      "a cookie that never expires",
+      { target: "http://x", storage, cookieExpiry: Infinity },
+      /`cookieExpiry` must be finite, received Infinity/,
+    ],
+    [
+      "a client header that is no field",
+      { target: "http://x", storage, clientHeader: "Client IP" },
+      /`clientHeader` must be the name of a header field, received "Client IP"/,
+    ],
+    [
+      "a database whose name no token can carry",
+      { target: "http://x", storage, databases: { "a b": storage } },
+      /`databases.a b` must be a word of up to 64 letters/,
+    ],
   ];
   for (const [name, options, message] of cases) {
     it(`refuses ${name}`, () => assert.throws(() => createProxy(options), message));
