@@ -48,7 +48,7 @@ export interface ProxyOptions {
    */
   readonly passthrough?: readonly string[] | undefined;
   /**
-   * Globs of paths whose GET and HEAD requests write, so that they run on the primary.
+   * Globs of paths whose GET, HEAD and QUERY requests write, so that they run on the primary.
    *
    * @default []
    */
