@@ -22,6 +22,11 @@ export const systemClock: Clock = {
   clearTimeout: (timer) => clearTimeout(timer as ReturnType<typeof setTimeout>),
 };
 
+/** Returns the time of day on a clock, in milliseconds since the Unix epoch. */
+export function timeOfDay(clock: Clock): number {
+  return clock.date?.() ?? clock.now();
+}
+
 /** Resolves after a delay in milliseconds, or as soon as the signal aborts. */
 export function pause(delay: number, signal: AbortSignal, clock: Clock): Promise<void> {
   return new Promise((resolve) => {
