@@ -21,7 +21,7 @@ import type { MaybePromise } from "../src/storage.ts";
 import { isRunning } from "../src/word.ts";
 import { type ConsistencyOptions, type Controls, createInProcess } from "./in-process.ts";
 
-export { type Facts, type Role, type Txid, txidOf } from "../src/word.ts";
+export { type Role, type Txid, txidOf } from "../src/word.ts";
 export type { ConsistencyOptions, Controls } from "./in-process.ts";
 
 /** What {@linkcode consistency} takes. */

@@ -17,12 +17,12 @@
  *
  * @module
  */
-import { answer, RETRY } from "../src/answer.ts";
+import { moving } from "../src/answer.ts";
 import { toResponse } from "../src/web.ts";
 import { isRunning, type Txid, txidOf } from "../src/word.ts";
 import { type ConsistencyOptions, type Controls, createInProcess } from "./in-process.ts";
 
-export type { Facts, Role, Txid } from "../src/word.ts";
+export type { Role, Txid } from "../src/word.ts";
 export type { ConsistencyOptions, Controls } from "./in-process.ts";
 
 /** The variables that the middleware sets, for `new Hono<{ Variables: TxidVariables }>()`. */
@@ -91,7 +91,7 @@ export interface ConsistencyMiddleware<C> extends Controls {
 export function consistency<C extends HonoContext = HonoContext>(
   options: HonoOptions<C>,
 ): ConsistencyMiddleware<C> {
-  const { answer: answerTo, health, drain, close } = createInProcess(options);
+  const { answer, health, drain, close } = createInProcess(options);
 
   async function middleware(context: C, next: () => Promise<void>): Promise<void> {
     const request = context.req.raw;
@@ -100,9 +100,9 @@ export function consistency<C extends HonoContext = HonoContext>(
       return next();
     }
     let hasRun = false;
-    const response = await answerTo(request, options.clientAddress?.(context), async () => {
+    const response = await answer(request, options.clientAddress?.(context), async () => {
       // Hono runs what comes behind a middleware once: the request came back because the primary moved meanwhile.
-      if (hasRun) return toResponse(answer(503, "Proxy error: the primary is moving", RETRY));
+      if (hasRun) return toResponse(moving());
       hasRun = true;
       tell(context, request);
       await next();

@@ -1,4 +1,4 @@
-import { answer } from "../src/answer.ts";
+import { internalError, noHost } from "../src/answer.ts";
 import {
   connectionInfo,
   createProxy,
@@ -8,7 +8,7 @@ import {
   type Transport,
 } from "../src/index.ts";
 import { fromRequest, toResponse } from "../src/web.ts";
-import { type Given, hold } from "./in-process/given.ts";
+import { type Given, readGiven } from "./in-process/given.ts";
 import { createLazyTransport } from "./in-process/transport.ts";
 
 /**
@@ -60,7 +60,7 @@ export function createInProcess(options: ConsistencyOptions): InProcess {
   const { health, drain, close, handle } = createProxy({
     ...options,
     // Every request brings its own.
-    target: () => toResponse(answer(500, "Proxy error: internal error")),
+    target: () => toResponse(internalError()),
     onError: (error) => {
       // What the app throws is not for the proxy to report: whoever runs the app gets it.
       if (!(error instanceof Error && failures.has(error))) options.onError?.(error);
@@ -75,12 +75,12 @@ export function createInProcess(options: ConsistencyOptions): InProcess {
     // Without an address nothing says that the request came over a wire.
     const info = clientAddress === undefined ? undefined : connectionInfo({ clientAddress });
     const message = fromRequest(request, info);
-    if (message === undefined) return toResponse(answer(400, "Bad request: no valid Host"));
+    if (message === undefined) return toResponse(noHost());
     const outcome: { given?: Given<T>; thrown?: { readonly error: unknown } } = {};
 
     async function app(): Promise<ResponseMessage> {
       try {
-        const given = await run().then(hold);
+        const given = await run().then(readGiven);
         outcome.given = given;
         return given.message;
       } catch (error) {

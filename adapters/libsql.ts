@@ -15,6 +15,7 @@
  *
  * @module
  */
+import { show } from "../src/check.ts";
 import type { Clock } from "../src/clock.ts";
 import type { MaybePromise, Position, Primary, Storage } from "../src/storage.ts";
 import { createAsker, type LibSQLClient } from "./libsql/client.ts";
@@ -25,7 +26,7 @@ import { createIndex, type Tracker } from "./libsql/track.ts";
 import { createWalIndex } from "./libsql/wal-index.ts";
 import { steadyClock } from "./storage/clock.ts";
 import { createHistory } from "./storage/history.ts";
-import { isNodeName } from "./storage/primary.ts";
+import { isNodeName, spellPrimary } from "./storage/primary.ts";
 import { createWatch } from "./storage/watch.ts";
 
 export type { LibSQLClient } from "./libsql/client.ts";
@@ -239,7 +240,7 @@ export function libsql(
     const writer = options.writer === undefined ? undefined : clientOf("writer", options.writer);
     if (dedicated && writer !== undefined)
       throw new TypeError(
-        "Cannot create storage: a `dedicated` client writes, and there is a `writer`",
+        "Cannot create storage: a `dedicated` client writes by itself, leave `writer` or `dedicated` out",
       );
     if (node === undefined && options.primary === undefined)
       throw new TypeError("Cannot create storage: `node` or `primary` must be given");
@@ -304,7 +305,7 @@ export function libsql(
   /** Says how things are in a text; what cannot be read is like nothing else. Never rejects. */
   function state(): MaybePromise<string> {
     const where = told(source.position, String);
-    const who = told(primary, textOf);
+    const who = told(primary, spellPrimary);
     if (typeof where === "string" && typeof who === "string") return `${where} ${who}`;
     return Promise.all([where, who]).then((texts) => texts.join(" "));
   }
@@ -334,10 +335,6 @@ export function libsql(
       return source.promote();
     },
   };
-}
-
-function textOf(primary: Primary): string {
-  return primary.at === "elsewhere" ? `${primary.at} ${primary.hostname}` : primary.at;
 }
 
 /** Asks, and says what is told in a text. */
@@ -393,8 +390,4 @@ function duration(name: string, value: unknown, standard: number): number {
   throw new RangeError(
     `Cannot create storage: \`${name}\` must be more than 0 milliseconds, received ${show(value)}`,
   );
-}
-
-function show(value: unknown): string {
-  return typeof value === "string" ? JSON.stringify(value) : String(value);
 }

@@ -13,6 +13,7 @@
  * @module
  */
 import { join } from "node:path";
+import { show } from "../src/check.ts";
 import type { Clock } from "../src/clock.ts";
 import type { MaybePromise, Position, Primary, Storage } from "../src/storage.ts";
 import { createEventStream } from "./litefs/events.ts";
@@ -20,6 +21,7 @@ import { createPositionFile } from "./litefs/position.ts";
 import { createRoleFiles } from "./litefs/role.ts";
 import { steadyClock } from "./storage/clock.ts";
 import { createHistory } from "./storage/history.ts";
+import { spellPrimary } from "./storage/primary.ts";
 import { createWatch } from "./storage/watch.ts";
 
 /** What {@linkcode litefs} takes. */
@@ -185,7 +187,7 @@ export function litefs(options: LiteFSOptions): LiteFSStorage {
   }
 
   function noteRole(role: Primary): void {
-    const text = role.at === "elsewhere" ? `${role.at} ${role.hostname}` : role.at;
+    const text = spellPrimary(role);
     if (text === seenRole) return;
     seenRole = text;
     watch.fire();
@@ -248,10 +250,4 @@ function eventsUrl(api: unknown): URL | undefined {
   if ((url.protocol !== "http:" && url.protocol !== "https:") || !isPlain)
     throw new RangeError(message);
   return new URL(`${url.pathname.replace(/\/$/, "")}/events`, url);
-}
-
-function show(value: unknown): string {
-  return typeof value === "string" || value instanceof URL
-    ? JSON.stringify(String(value))
-    : String(value);
 }

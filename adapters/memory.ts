@@ -12,6 +12,7 @@
  * @module
  */
 import type { Position, Primary, Storage } from "../src/storage.ts";
+import { createSubscribers } from "./storage/subscribers.ts";
 
 /** What {@linkcode memory} takes. */
 export interface MemoryOptions {
@@ -79,17 +80,14 @@ const END: Position = "f".repeat(16);
  * @throws {TypeError} When the position is not 16 lower-case hexadecimal digits.
  */
 export function memory(options: MemoryOptions = {}): MemoryStorage {
-  const subscribers = new Set<{ readonly changed: () => void }>();
+  const subscribers = createSubscribers();
   let position = "position" in options ? checked(options.position) : START;
   let primary: Primary = options.primary ?? { at: "here" };
   let lag = "lag" in options ? options.lag : 0;
   let history: string | undefined;
 
   function fire(): void {
-    // A copy, for a subscriber that subscribes anew when it is called would be called for ever.
-    for (const subscriber of Array.from(subscribers)) {
-      if (subscribers.has(subscriber)) subscriber.changed();
-    }
+    subscribers.each((changed) => changed());
   }
 
   function setPosition(next: Position | undefined): void {
@@ -102,15 +100,8 @@ export function memory(options: MemoryOptions = {}): MemoryStorage {
     primary: () => primary,
     lag: () => lag,
     historyAt: () => history,
-    subscribe: (changed) => {
-      // An object of its own, so that the same function can subscribe twice.
-      const subscriber = { changed };
-      subscribers.add(subscriber);
-      return () => {
-        subscribers.delete(subscriber);
-      };
-    },
-    close: () => subscribers.clear(),
+    subscribe: subscribers.add,
+    close: subscribers.clear,
     advance: () => {
       if (position === END)
         throw new RangeError("Cannot advance: the position is the greatest there is");

@@ -25,8 +25,8 @@ export type { ListenOptions, Server } from "./listen.ts";
 /** How a proxy is served. Durations are milliseconds, and 0 means no limit. */
 export interface ServeOptions extends ListenOptions {
   /**
-   * `"exact"`: the same server on every runtime, byte for byte. `"native"`: `Bun.serve` or `Deno.serve`, which are
-   * faster and change some messages; on Node there is nothing faster than the exact one.
+   * `"exact"`: the same server on every runtime, byte for byte. `"native"`: `Bun.serve` or `Deno.serve`, which change
+   * some messages; on Node there is none but the exact one.
    *
    * @default "exact"
    */

@@ -8,10 +8,10 @@ import { parseArgs } from "node:util";
 import { findPlaces, type Place, startDropIn } from "../test/wire/places.ts";
 import { serveScript, sleep } from "./children.ts";
 import { costOf } from "./process.ts";
-import { quantile } from "./statistics.ts";
+import { quantile, spreadOf } from "./statistics.ts";
 
 /** What one number of waiting reads came to. */
-interface Result {
+export interface Result {
   readonly place: string;
   readonly waiting: number;
   /** The part of a core that the proxy took while they waited, in percent. */
@@ -137,10 +137,12 @@ function ask(socket: Socket, lines: string): Promise<number> {
 }
 
 /** Writes the median of some values, and between what they lay. */
-function spread(values: number[], digits: number): string {
-  if (values.some((value) => Number.isNaN(value))) return "–";
-  const sorted = values.toSorted((a, b) => a - b);
-  const [median, least, most] = [0.5, 0, 1].map((part) => quantile(sorted, part).toFixed(digits));
+function spread(values: readonly number[], digits: number): string {
+  const found = spreadOf(values);
+  if (found === undefined) return "–";
+  const [median, least, most] = [found.median, found.least, found.most].map((value) =>
+    value.toFixed(digits),
+  );
   return least === most ? `${median}` : `${median} (${least}–${most})`;
 }
 

@@ -1,17 +1,7 @@
 import { run, scriptCommand } from "./children.ts";
 import type { Sample } from "./metrics.ts";
 import type { Section } from "./report.ts";
-
-/** What bench/waiters.ts tells of one place. */
-interface Told {
-  readonly place: string;
-  readonly waiting: number;
-  readonly core: number;
-  readonly bystander: number;
-  readonly answered: number;
-  readonly ok: number;
-  readonly each: number;
-}
+import type { Result } from "./waiters.ts";
 
 /** How many reads wait. */
 const COUNT = 10_000;
@@ -32,7 +22,7 @@ export async function measureWaiting(places: readonly string[], seconds: number)
   ];
   const text = await run(command, [...args, ...flags], 300_000);
   // The script is of this folder.
-  const all = JSON.parse(text.slice(text.indexOf("["))) as Told[];
+  const all = JSON.parse(text.slice(text.indexOf("["))) as Result[];
   const rows = all.map(({ place, waiting, ok, core, bystander, answered, each }) => {
     const sample: Sample = { core, p99: bystander, answered, each, errors: waiting - ok };
     return { peer: place, samples: [sample] };

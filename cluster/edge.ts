@@ -6,6 +6,7 @@ import type { Clock } from "../src/clock.ts";
 import { listen } from "./listen.ts";
 import { parseReplay, parseReplayBody, replayType } from "./replay.ts";
 import type { Replay } from "./replay.ts";
+import { sleep } from "./sleep.ts";
 
 /** A node as the edge reaches it. */
 export interface EdgeNode {
@@ -207,7 +208,7 @@ export async function createEdge(options: EdgeOptions): Promise<Edge> {
       if (clock.now() - began + retryDelay >= timeout) {
         break;
       }
-      await sleep(clock, retryDelay);
+      await sleep(retryDelay, clock);
     }
     await fallBack(from, attempt, replay, { reason, elapsed: clock.now() - began });
   }
@@ -432,10 +433,4 @@ function codeOf(error: unknown): unknown {
 
 function random<T>(list: readonly T[]): T | undefined {
   return list[Math.floor(Math.random() * list.length)];
-}
-
-function sleep(clock: Clock, delay: number): Promise<void> {
-  return new Promise((resolve) => {
-    clock.setTimeout(resolve, delay);
-  });
 }

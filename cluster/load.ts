@@ -1,5 +1,6 @@
 import { createJar } from "../test/session.ts";
 import type { Jar } from "../test/session.ts";
+import { sleep } from "./sleep.ts";
 
 /** How clients load a cluster. */
 export interface LoadOptions {
@@ -152,10 +153,4 @@ export function startLoad(options: LoadOptions): Load {
       return { keys, acknowledged, reads, unseen, twice, failures, slowest };
     },
   };
-}
-
-function sleep(ms: number): Promise<void> {
-  return new Promise((resolve) => {
-    setTimeout(resolve, ms);
-  });
 }

@@ -6,6 +6,7 @@ import { createNetwork } from "./network.ts";
 import type { Network } from "./network.ts";
 import { start } from "./processes.ts";
 import type { Runtime, Started } from "./processes.ts";
+import { sleep } from "./sleep.ts";
 import { createMemberWire } from "./wire.ts";
 import type { Ready } from "./wire.ts";
 
@@ -204,7 +205,7 @@ async function answers(url: string): Promise<void> {
         throw error;
       }
     }
-    await new Promise((resolve) => setTimeout(resolve, 25));
+    await sleep(25);
   }
 }
 

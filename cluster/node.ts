@@ -297,7 +297,10 @@ export async function createNode(options: NodeOptions): Promise<ClusterNode> {
   }
   tick();
   const api = await listen(answerApi, options.apiPort);
-  const answerApp = getRequestListener(options.app(context));
+  const answerApp = getRequestListener(options.app(context), {
+    // Global objects belong to the whole process, and a proxy may be in it.
+    overrideGlobalObjects: false,
+  });
   const app = await listen((request, response) => void answerApp(request, response), options.port);
 
   return {

@@ -1,6 +1,7 @@
 import { marksIn, startLoad, twiceIn } from "./load.ts";
 import type { Failure, LoadLog } from "./load.ts";
 import type { Network } from "./network.ts";
+import { sleep } from "./sleep.ts";
 
 /** A cluster whose primary can be moved and killed. */
 export interface Shaken {
@@ -181,10 +182,4 @@ export function describeUpheaval(report: UpheavalReport): string {
     ...[...missing, ...twice, ...stale, ...errors.map(({ text }) => text)].slice(0, 10),
   ];
   return lines.map((line) => `  ${line}\n`).join("");
-}
-
-function sleep(ms: number): Promise<void> {
-  return new Promise((resolve) => {
-    setTimeout(resolve, ms);
-  });
 }

@@ -78,3 +78,28 @@ export function tooMany(): ResponseMessage {
 export function shuttingDown(): ResponseMessage {
   return answer(503, "Shutting down", RETRY);
 }
+
+/** Answers what belongs to a primary that moves from node to node meanwhile. */
+export function moving(): ResponseMessage {
+  return answer(503, "Proxy error: the primary is moving", RETRY);
+}
+
+/** Answers what belongs to a primary whose proxy takes no connection. */
+export function unreachable(): ResponseMessage {
+  return answer(503, "Proxy error: primary unreachable", RETRY);
+}
+
+/** Answers what belongs to the primary, where the app has read the body before that was known. */
+export function usedUp(): ResponseMessage {
+  return answer(503, "Proxy error: the request cannot be sent on to the primary", RETRY);
+}
+
+/** Answers a request whose URL names no host. */
+export function noHost(): ResponseMessage {
+  return answer(400, "Bad request: no valid Host");
+}
+
+/** Answers where the proxy itself, or an app in this process, has failed. */
+export function internalError(): ResponseMessage {
+  return answer(500, "Proxy error: internal error");
+}

@@ -20,16 +20,16 @@ export interface Health {
 /**
  * Asks the storage, and the target where that is wanted, whether this node should get requests.
  *
- * @param options The proxy's options.
+ * @param settings How the proxy behaves.
  * @param draining Whether the proxy is about to stop.
  * @param probe Asks the target for a path and returns the status; throws when there is no answer.
  */
 export async function checkHealth(
-  options: ResolvedOptions,
+  settings: ResolvedOptions,
   draining: boolean,
   probe: (path: string) => Promise<number>,
 ): Promise<Health> {
-  const { storage, maxLag, healthTarget, onError } = options;
+  const { storage, maxLag, healthTarget, onError } = settings;
   const known: { primary: Primary; position: Position | null; lag: number | null } = {
     primary: { at: "unknown" },
     position: null,

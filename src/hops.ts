@@ -1,4 +1,4 @@
-import type { Clock } from "./clock.ts";
+import { type Clock, timeOfDay } from "./clock.ts";
 import { firstValue } from "./headers.ts";
 import type { IncomingRequest } from "./message.ts";
 import { stateOf } from "./replay.ts";
@@ -41,13 +41,11 @@ export function createHopCounter(
   isTrusted: Trust,
   clock: Clock,
 ): HopCounter {
-  const date = (): number => clock.date?.() ?? clock.now();
-
   /** Returns a count if somebody of the cluster has written it, else 0. */
   async function prove(request: IncomingRequest, text: string): Promise<number> {
     const [count = "", issued = "", key = "", signature = ""] = text.split("/");
     if (claimed(text) === 0 || keyring === undefined) return claimed(text);
-    const age = Math.abs(date() - Number(issued) * 1000);
+    const age = Math.abs(timeOfDay(clock) - Number(issued) * 1000);
     if (!/^\d{1,12}$/.test(issued) || age > MAX_AGE) return 0;
     const message = signedText(request, count, issued);
     return (await keyring.verify(message, { key, signature })) ? Number(count) : 0;
@@ -71,7 +69,7 @@ export function createHopCounter(
     },
     write: async (request, count) => {
       if (keyring === undefined) return String(count);
-      const issued = String(Math.floor(date() / 1000));
+      const issued = String(Math.floor(timeOfDay(clock) / 1000));
       const { key, signature } = await keyring.sign(signedText(request, String(count), issued));
       return [count, issued, key, signature].join("/");
     },

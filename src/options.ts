@@ -1,3 +1,4 @@
+import { fieldName, finite, number, oneOf, path, show } from "./check.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import type { Transport } from "./message.ts";
 import { compilePattern, type Pattern } from "./pattern.ts";
@@ -47,7 +48,7 @@ export interface ProxyOptions {
    */
   readonly passthrough?: readonly string[] | undefined;
   /**
-   * Globs of paths whose GET and HEAD requests write, so that they run on the primary.
+   * Globs of paths whose GET, HEAD and QUERY requests write, so that they run on the primary.
    *
    * @default []
    */
@@ -320,13 +321,19 @@ export function resolveOptions(options: ProxyOptions): ResolvedOptions {
     stale: globs("stale", options.stale),
     maxWaiters: count("maxWaiters", options.maxWaiters, 10_000),
     maxWaitersPerClient: count("maxWaitersPerClient", options.maxWaitersPerClient, 100),
-    clientHeader: options.clientHeader?.toLowerCase(),
+    clientHeader:
+      options.clientHeader === undefined
+        ? undefined
+        : fieldName("clientHeader", options.clientHeader).toLowerCase(),
     wakeLimit: count("wakeLimit", options.wakeLimit, 64, 1),
     plausibleGap: count("plausibleGap", options.plausibleGap, 2 ** 32),
     serverTiming: oneOf("serverTiming", options.serverTiming ?? false, [true, false]),
     primaryRedirectTimeout: number("primaryRedirectTimeout", options.primaryRedirectTimeout, 5000),
     targetConnectTimeout: number("targetConnectTimeout", options.targetConnectTimeout, 30_000),
-    cookieExpiry: number("cookieExpiry", options.cookieExpiry, 300_000, 1000),
+    cookieExpiry: finite(
+      "cookieExpiry",
+      number("cookieExpiry", options.cookieExpiry, 300_000, 1000),
+    ),
     secureCookie: oneOf("secureCookie", options.secureCookie ?? "auto", ["auto", true, false]),
     healthPath: path("healthPath", options.healthPath ?? "/litefs/health"),
     healthDetail: oneOf("healthDetail", options.healthDetail ?? false, [true, false]),
@@ -351,7 +358,7 @@ function databases(given: Readonly<Record<string, Storage>>): ReadonlyMap<string
   const found = new Map<string, Storage>();
   for (const [name, storage] of Object.entries(given)) {
     checkStorage(`databases.${name}`, storage);
-    found.set(wordOf("databases", name), storage);
+    found.set(wordOf(`databases.${name}`, name), storage);
   }
   return found;
 }
@@ -412,27 +419,6 @@ function globs(name: string, value: readonly string[] | undefined): readonly Pat
   return value.map(compilePattern);
 }
 
-function number(
-  name: string,
-  value: number | undefined,
-  fallback: number,
-  least = 0,
-  unit = "milliseconds",
-): number {
-  if (value === undefined) return fallback;
-  if (typeof value !== "number" || Number.isNaN(value)) {
-    throw new TypeError(
-      `Cannot create proxy: \`${name}\` must be a number of ${unit}, received ${show(value)}`,
-    );
-  }
-  if (value < least) {
-    throw new RangeError(
-      `Cannot create proxy: \`${name}\` must be ${least} or more ${unit}, received ${value}`,
-    );
-  }
-  return value;
-}
-
 function count(name: string, value: number | undefined, fallback: number, least = 0): number {
   return number(name, value, fallback, least, COUNTED[name] ?? "requests");
 }
@@ -442,20 +428,6 @@ const COUNTED: Readonly<Record<string, string>> = {
   primaryReadRate: "reads a second",
   plausibleGap: "transactions",
 };
-
-function oneOf<T>(name: string, value: T, allowed: readonly T[]): T {
-  if (allowed.includes(value)) return value;
-  throw new TypeError(
-    `Cannot create proxy: \`${name}\` must be one of ${allowed.map(show).join(", ")}, received ${show(value)}`,
-  );
-}
-
-function path(name: string, value: string): string {
-  if (typeof value === "string" && value.startsWith("/")) return value;
-  throw new TypeError(
-    `Cannot create proxy: \`${name}\` must be a path that begins with "/", received ${show(value)}`,
-  );
-}
 
 function trust(networks: readonly string[]): Trust {
   try {
@@ -468,8 +440,4 @@ function trust(networks: readonly string[]): Trust {
       },
     );
   }
-}
-
-function show(value: unknown): string {
-  return typeof value === "string" ? JSON.stringify(value) : String(value);
 }

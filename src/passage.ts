@@ -1,4 +1,4 @@
-import { answer, RETRY } from "./answer.ts";
+import { answer, moving, RETRY, unreachable, usedUp } from "./answer.ts";
 import { createDirect, type Passed } from "./direct.ts";
 import { createHopCounter, HOPS_FIELD, type Hops } from "./hops.ts";
 import type { IncomingRequest, ResponseMessage } from "./message.ts";
@@ -26,16 +26,14 @@ export interface Passage {
 }
 
 /** What a client is told when there is no way. */
-const REFUSALS: Readonly<Record<Exclude<Way, "replay" | "direct">, ResponseMessage>> = {
-  loop: answer(503, "Proxy error: the primary is moving", RETRY),
-  unreachable: answer(503, "Proxy error: primary unreachable", RETRY),
-  "too large": answer(413, "The request is too large to be replayed on the primary"),
-  "no length": answer(411, "The request needs a Content-Length to be replayed on the primary"),
-  none: answer(503, "Proxy error: no way to the primary", RETRY),
+const REFUSALS: Readonly<Record<Exclude<Way, "replay" | "direct">, () => ResponseMessage>> = {
+  loop: moving,
+  unreachable,
+  "too large": () => answer(413, "The request is too large to be replayed on the primary"),
+  "no length": () =>
+    answer(411, "The request needs a Content-Length to be replayed on the primary"),
+  none: () => answer(503, "Proxy error: no way to the primary", RETRY),
 };
-
-/** What a client is told when the app has read the body before it was known that it belongs to the primary. */
-const USED_UP = answer(503, "Proxy error: the request cannot be sent on to the primary", RETRY);
 
 /** Creates the passage of a node. */
 export function createPassage(settings: ResolvedOptions, node: Node, reporter: Reporter): Passage {
@@ -60,12 +58,12 @@ export function createPassage(settings: ResolvedOptions, node: Node, reporter: R
       const sent = await hops.read(request);
       const way = wayOf(request, sent, hostname);
       if (way !== "direct" && way !== "replay")
-        return { is: "unsent", reason: `not sent: ${way}`, refusal: copy(REFUSALS[way]) };
+        return { is: "unsent", reason: `not sent: ${way}`, refusal: REFUSALS[way]() };
       if (way === "direct" && request.source?.bodyUsed === true) {
         settings.onError(
           new TypeError("Cannot send request to the primary: its body was read before"),
         );
-        return { is: "unsent", reason: "the body is used up", refusal: copy(USED_UP) };
+        return { is: "unsent", reason: "the body is used up", refusal: usedUp() };
       }
       const count = await hops.write(request, sent.count + 1);
       if (way === "direct") {
@@ -82,9 +80,4 @@ export function createPassage(settings: ResolvedOptions, node: Node, reporter: R
     },
     hopsOf: hops.read,
   };
-}
-
-/** An answer that can be given many times: its lines may be changed by whoever gives it. */
-function copy(response: ResponseMessage): ResponseMessage {
-  return { ...response, headers: response.headers.slice() };
 }

@@ -1,4 +1,4 @@
-import { answer } from "./answer.ts";
+import { answer, internalError, noHost } from "./answer.ts";
 import { checkHealth, type Health, healthAnswer } from "./health.ts";
 import { type IncomingRequest, type ResponseMessage, TransportError } from "./message.ts";
 import { createNode } from "./node.ts";
@@ -120,12 +120,12 @@ export function createProxy(options: ProxyOptions): Proxy {
     handle,
     fetch: async (request, info) => {
       const message = fromRequest(request, info);
-      if (message === undefined) return toResponse(answer(400, "Bad request: no valid Host"));
+      if (message === undefined) return toResponse(noHost());
       try {
         return toResponse(await handle(message));
       } catch (error) {
         onError(error);
-        return toResponse(answer(500, "Proxy error: internal error"));
+        return toResponse(internalError());
       }
     },
     health,
@@ -150,7 +150,7 @@ const PASSTHROUGH = "passthrough pattern";
 
 /** Answers for a target that did not: a status and a few fixed words, and nothing of the cause. */
 function failure(error: unknown): ResponseMessage {
-  if (!(error instanceof TransportError)) return answer(500, "Proxy error: internal error");
+  if (!(error instanceof TransportError)) return internalError();
   if (error.failure === "timeout") return answer(504, "Proxy error: target timed out");
   if (error.failure === "request") return answer(400, "Bad request: the body broke off");
   return answer(502, UNAVAILABLE);

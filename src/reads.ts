@@ -1,5 +1,5 @@
 import { createAllowance } from "./allowance.ts";
-import { answer, RETRY, shuttingDown, tooLate, tooMany } from "./answer.ts";
+import { answer, RETRY, shuttingDown, tooLate, tooMany, usedUp } from "./answer.ts";
 import type { Claims } from "./claims.ts";
 import { createGate } from "./gate.ts";
 import type { IncomingRequest, ResponseMessage } from "./message.ts";
@@ -80,8 +80,7 @@ export function createReads(
       const passed = await passage.take(trail, at.hostname, MUST_WRITE, clock.now());
       if (passed.is === "answered") return passed.response;
     }
-    const used = answer(503, "Proxy error: the request cannot be sent on to the primary", RETRY);
-    return own(trail, `${MUST_WRITE}, and the body is used up`, used);
+    return own(trail, `${MUST_WRITE}, and the body is used up`, usedUp());
   }
 
   /** Serves a read whose client has seen what this node has yet to apply. */

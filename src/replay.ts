@@ -1,4 +1,5 @@
 import { answer, answerWith } from "./answer.ts";
+import { FIELD_NAME, finite, number, oneOf, show } from "./check.ts";
 import { firstValue } from "./headers.ts";
 import type { HeaderLines, IncomingRequest, ResponseMessage } from "./message.ts";
 import type { Trust } from "./trust.ts";
@@ -44,24 +45,24 @@ export interface ResolvedReplay {
  * Completes the options and checks them.
  *
  * @throws {TypeError} When a value has the wrong shape.
- * @throws {RangeError} When a value would break the header.
+ * @throws {RangeError} When a value is out of range, or would break the header.
  */
 export function resolveReplay(options: ReplayOptions): ResolvedReplay {
-  const {
-    by = "instance",
-    region,
-    timeout = 5000,
-    fallback = "force_self",
-    headers = {},
-  } = options;
-  const fault =
-    (!["instance", "prefer_instance", "region"].includes(by) && `replay.by ${by}`) ||
-    (!["force_self", "prefer_self", "off"].includes(fallback) && `replay.fallback ${fallback}`) ||
-    ((!(timeout >= 0) || timeout === Infinity) && `replay.timeout ${timeout}`);
-  if (fault) throw new TypeError(`Cannot create proxy: unknown ${fault}`);
+  const { region, headers = {} } = options;
+  const by = oneOf<ResolvedReplay["by"]>("replay.by", options.by ?? "instance", [
+    "instance",
+    "prefer_instance",
+    "region",
+  ]);
+  const timeout = finite("replay.timeout", number("replay.timeout", options.timeout, 5000));
+  const fallback = oneOf<ResolvedReplay["fallback"]>(
+    "replay.fallback",
+    options.fallback ?? "force_self",
+    ["force_self", "prefer_self", "off"],
+  );
   if (region !== undefined && !REGIONS.test(region)) {
     throw new RangeError(
-      `Cannot create proxy: \`replay.region\` must be regions such as "iad,ord", received ${JSON.stringify(region)}`,
+      `Cannot create proxy: \`replay.region\` must be regions such as "iad,ord", received ${show(region)}`,
     );
   }
   if (by === "region" && region === undefined)
@@ -71,7 +72,7 @@ export function resolveReplay(options: ReplayOptions): ResolvedReplay {
   for (const [name, value] of Object.entries(headers)) {
     if (FIELD_NAME.test(name) && FIELD_VALUE.test(value)) continue;
     throw new RangeError(
-      `Cannot create proxy: \`replay.headers\` must be header fields, received ${JSON.stringify(name)}`,
+      `Cannot create proxy: \`replay.headers\` must be header fields, received ${show(name)}`,
     );
   }
   return { by, region, timeout, fallback, headers };
@@ -80,9 +81,7 @@ export function resolveReplay(options: ReplayOptions): ResolvedReplay {
 /** Regions of Fly.io, or names for several of them, the best one first. */
 export const REGIONS: RegExp = /^[a-z]+(?:,[a-z]+)*$/;
 
-/** A header field's name and value (RFC 9110 section 5.1 and 5.5). */
-const FIELD_NAME = /^[!#$%&'*+.^_`|~\w-]+$/;
-
+/** The value of a header field (RFC 9110 section 5.5). */
 const FIELD_VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
 
 /** The media type of a replay that is said in the body. */

@@ -1,5 +1,6 @@
 import type { Clock } from "./clock.ts";
 import { createHeap } from "./heap.ts";
+import { isPromise } from "./maybe-promise.ts";
 import type { Position, Primary, Storage } from "./storage.ts";
 
 /** How a wait ended. */
@@ -151,13 +152,13 @@ export function createWaiters(
     try {
       if (byPosition.peek() !== undefined) {
         const position = storage.position();
-        const reached = position instanceof Promise ? await position : position;
+        const reached = isPromise(position) ? await position : position;
         if (reached !== undefined) wake(reached);
       }
       if (waiting > 0 && (withRole || forRole.size > 0)) {
         lastRole = clock.now();
         const primary = storage.primary();
-        tell(primary instanceof Promise ? await primary : primary);
+        tell(isPromise(primary) ? await primary : primary);
       }
     } catch (error) {
       onError(error);

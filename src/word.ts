@@ -8,8 +8,11 @@ type AppWord = "wrote" | "unchanged" | "primary";
 /** What this node is: where writes run, where they do not, or nobody knows. */
 export type Role = "primary" | "replica" | "unknown";
 
-/** What is known of a request as it begins to run. */
-export interface Facts {
+/**
+ * What an app in this process is told of a request as it begins to run, and what it can say of it until it answers. The
+ * last word counts, and more than a `Txid-App` field. On `passthrough` paths nothing is known and no word counts.
+ */
+export interface Txid {
   /** What this node is. */
   readonly role: Role;
   /** How long the request has waited before, in milliseconds; undefined: it has not. */
@@ -19,13 +22,6 @@ export interface Facts {
    * Undefined: there is no such database (yet), or it cannot be read.
    */
   readonly position: MaybePromise<Position | undefined>;
-}
-
-/**
- * What an app in this process is told of a request that runs on it, and what it can say of it until it answers. The
- * last word counts, and more than a `Txid-App` field. On `passthrough` paths nothing is known and no word counts.
- */
-export interface Txid extends Facts {
   /** Says that the request wrote although its method is safe: its client gets a token. */
   wrote(): void;
   /** Says that the request wrote nothing although its method is not safe: its client gets no token. */
@@ -55,7 +51,7 @@ const running = new WeakSet<Request>();
  * @param said Keeps what the app says.
  */
 export function createTxid(
-  known: Omit<Facts, "position">,
+  known: Pick<Txid, "role" | "waited">,
   ask: () => MaybePromise<Position | undefined>,
   said: Said,
 ): Txid {

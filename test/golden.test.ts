@@ -6,15 +6,15 @@ import { play } from "./golden/play.ts";
 import { type GoldenRecord, type Outcome, readGolden, recorded, titleOf } from "./golden/record.ts";
 
 const { about, records } = readGolden();
-const counts = new Map<string, number>(DEVIATIONS.map(({ id }) => [id, 0]));
+const counts = new Map<string, number>(DEVIATIONS.map(({ name }) => [name, 0]));
 
 /** What is expected of a record: what LiteFS did, but for what is meant to be otherwise. */
 function expected(record: GoldenRecord): Outcome {
   let outcome = recorded(record);
-  for (const { id, applies, expect } of DEVIATIONS) {
+  for (const { name, applies, expect } of DEVIATIONS) {
     if (!applies(record, outcome)) continue;
     const next = expect(outcome, record);
-    if (!isDeepStrictEqual(next, outcome)) counts.set(id, (counts.get(id) ?? 0) + 1);
+    if (!isDeepStrictEqual(next, outcome)) counts.set(name, (counts.get(name) ?? 0) + 1);
     outcome = next;
   }
   return outcome;
@@ -49,7 +49,7 @@ describe("serve() beside LiteFS 0.5.14", () => {
   });
 
   after(() => {
-    const list = [...counts].map(([id, count]) => `${id} ${count}`).join(", ");
+    const list = [...counts].map(([name, count]) => `${name} ${count}`).join(", ");
     console.log(`${records.length} records; deviations: ${list}`);
   });
 });

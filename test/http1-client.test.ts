@@ -93,10 +93,11 @@ describe("createHttp1Client()", () => {
     const origin = await start((peer) => {
       void peer.until("0\r\n\r\n").then(() => peer.send("HTTP/1.1 204 No Content\r\n\r\n"));
     });
-    const client = create({ headTimeout: 200 });
+    const clock = fakeClock();
+    const client = create({ headTimeout: 200, clock });
     async function* slow(): AsyncGenerator<Uint8Array> {
       yield new Uint8Array(2);
-      await new Promise((resolve) => setTimeout(resolve, 500));
+      await clock.advance(500);
       yield new Uint8Array(2);
     }
     const response = await client({ ...get(origin.origin), method: "POST", body: slow() });
@@ -153,9 +154,11 @@ describe("createHttp1Client()", () => {
 
   it("puts no time limit on a silent body", async () => {
     const origin = await start(answering(() => "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\na"));
-    const client = create({ headTimeout: 20 });
+    const clock = fakeClock();
+    const client = create({ headTimeout: 20, clock });
     const { body } = await client(get(origin.origin));
-    await new Promise((resolve) => setTimeout(resolve, 60));
+    await clock.advance(60);
+    await new Promise((resolve) => setTimeout(resolve, 20));
     assert.equal(origin.peers[0]?.isOver(), false);
     assert.ok(body !== null);
   });

@@ -677,7 +677,7 @@ describe("litefs()", () => {
       ["a .primary of white space", " \n", "+000000000\n", UNKNOWN],
       ["no .primary and no lag", undefined, "+000000000\n", HERE],
       ["no .primary and no lag, the line feed cut off", undefined, "+000000000", HERE],
-      ["a replica that has lost its primary (U26)", undefined, "+000001234\n", UNKNOWN],
+      ["a replica that has lost its primary", undefined, "+000001234\n", UNKNOWN],
       ["a replica that has lost its primary, its clock behind", undefined, "-000000123\n", UNKNOWN],
       ["a node that was demoted", undefined, "+2147483647\n", UNKNOWN],
       ["a node that was demoted, the line feed cut off", undefined, "+2147483647", UNKNOWN],
@@ -693,7 +693,7 @@ describe("litefs()", () => {
       });
     }
 
-    it("does not take a lost replica, seen in the millisecond of its last heartbeat, for the primary (U26)", async () => {
+    it("does not take a lost replica, seen in the millisecond of its last heartbeat, for the primary", async () => {
       mount.setLag(0);
       const answer = storage.primary();
       mount.setLag(5);
@@ -1091,7 +1091,7 @@ describe("litefs()", () => {
       assert.deepEqual(clock.timers(), []);
     });
 
-    it("finds a transaction that no event tells (U33)", async () => {
+    it("finds a transaction that no event tells", async () => {
       mount.setPosition(txid(1));
       await follow(HERE);
       let called = 0;

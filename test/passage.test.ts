@@ -843,11 +843,11 @@ describe("createProxy() with what fly-replay says", () => {
   });
 
   for (const [options, message] of [
-    [{ by: "name" }, /replay\.by/],
+    [{ by: "name" }, /`replay\.by` must be one of "instance", .* received "name"$/],
     [{ by: "region" }, /replay\.region/],
     [{ region: "iad;instance=x" }, /replay\.region/],
-    [{ fallback: "self" }, /replay\.fallback/],
-    [{ timeout: -1 }, /replay\.timeout/],
+    [{ fallback: "self" }, /`replay\.fallback` must be one of "force_self", .* received "self"$/],
+    [{ timeout: -1 }, /`replay\.timeout` must be 0 or more milliseconds, received -1/],
     [{ timeout: Number.NaN }, /replay\.timeout/],
     [{ headers: { "X-A\n": "1" } }, /replay\.headers/],
     [{ headers: { "X-A": "1\r\n" } }, /replay\.headers/],

@@ -99,12 +99,12 @@ describe("createProxy() with reads", () => {
     });
   }
 
-  it("B2: never waits on the primary", async () => {
+  it("never waits on the primary", async () => {
     const primary = node(here);
     assert.equal((await primary.send("GET", "/", cookie("ffffffffffffffff"))).status, 200);
   });
 
-  it("B2: stops waiting when the node becomes the primary", async () => {
+  it("stops waiting when the node becomes the primary", async () => {
     const replica = node(elsewhere);
     const read = begin(replica.send("GET", "/", cookie(T28)));
     await settled();
@@ -115,20 +115,20 @@ describe("createProxy() with reads", () => {
     assert.equal(minted(read.response()), T27);
   });
 
-  it("B3: heals a token from a lost past on the primary", async () => {
+  it("heals a token from a lost past on the primary", async () => {
     const primary = node(here);
     const response = await primary.send("GET", "/", cookie(T28));
     assert.equal(minted(response), T27);
     assert.deepEqual(header(response, "cache-control"), ["private"]);
   });
 
-  it("B3: does not heal on a response that a shared cache may store", async () => {
+  it("does not heal on a response that a shared cache may store", async () => {
     const primary = node(here);
     primary.app.headers = ["Cache-Control", "public, max-age=60"];
     assert.equal(minted(await primary.send("GET", "/", cookie(T28))), undefined);
   });
 
-  it("B10: treats OPTIONS as a read, without a token", async () => {
+  it("treats OPTIONS as a read, without a token", async () => {
     for (const role of [elsewhere, unknown]) {
       const replica = node(role, { alwaysForward: ["/auth/*"] });
       assert.equal((await replica.send("OPTIONS", "/auth/x")).status, 200);
@@ -195,7 +195,7 @@ describe("createProxy() with writes", () => {
     assert.equal(primary.errors.length, 1);
   });
 
-  it("B1: mints on a GET that always-forward takes to the primary", async () => {
+  it("mints on a GET that always-forward takes to the primary", async () => {
     const primary = node(here, { alwaysForward: ["/auth/*"] });
     assert.equal(minted(await primary.send("GET", "/auth/callback?code=1")), T27);
     assert.equal(minted(await primary.send("HEAD", "/auth/callback")), T27);
@@ -215,7 +215,7 @@ describe("createProxy() with writes", () => {
     }
   });
 
-  it("B11: answers a write on a replica with fly-replay, 409 and a reason", async () => {
+  it("answers a write on a replica with fly-replay, 409 and a reason", async () => {
     const replica = node(elsewhere);
     const response = await replica.send("POST", "/");
     assert.equal(response.status, 409);
@@ -225,7 +225,7 @@ describe("createProxy() with writes", () => {
     assert.equal(minted(response), undefined);
   });
 
-  it("U26: holds a write while nobody knows a primary, and then knows where it goes", async () => {
+  it("holds a write while nobody knows a primary, and then knows where it goes", async () => {
     for (const [next, status] of [
       [here, 200],
       [elsewhere, 409],
@@ -242,7 +242,7 @@ describe("createProxy() with writes", () => {
     }
   });
 
-  it("U26: answers 503 when no primary turns up", async () => {
+  it("answers 503 when no primary turns up", async () => {
     const lost = node(unknown);
     const write = begin(lost.send("POST", "/"));
     await lost.clock.advance(5000);
@@ -266,7 +266,7 @@ describe("createProxy() with writes", () => {
     assert.equal(broken.seen.length, 0);
   });
 
-  it("B8: makes the cookie Secure and SameSite when the request came by https", async () => {
+  it("makes the cookie Secure and SameSite when the request came by https", async () => {
     const plain = header(await node(here).send("POST", "/"), "set-cookie")[0];
     assert.doesNotMatch(plain ?? "", /Secure|SameSite/);
     const forwarded = await node(here).send("POST", "/", ["X-Forwarded-Proto", "https"]);
@@ -280,7 +280,7 @@ describe("createProxy() with writes", () => {
     assert.doesNotMatch(header(never, "set-cookie")[0] ?? "", /Secure/);
   });
 
-  it("B9: an app's own cookie of that name does not override the token", async () => {
+  it("an app's own cookie of that name does not override the token", async () => {
     const primary = node(here);
     primary.app.headers = [
       "Set-Cookie",
@@ -296,7 +296,7 @@ describe("createProxy() with writes", () => {
     assert.equal(lines.length, 3);
   });
 
-  it("B9: a response that a shared cache may store carries no token", async () => {
+  it("a response that a shared cache may store carries no token", async () => {
     const primary = node(here, { alwaysForward: ["/auth/*"] });
     primary.app.headers = ["Cache-Control", "public, max-age=60"];
     assert.deepEqual(header(await primary.send("GET", "/auth/x"), "set-cookie"), []);
@@ -363,7 +363,7 @@ describe("createProxy() with bad requests", () => {
     assert.equal(any.seen.length, 0);
   });
 
-  it("B24: tells nothing of the inside when the target fails", async () => {
+  it("tells nothing of the inside when the target fails", async () => {
     const failures = [
       ["reset", 502],
       ["malformed", 502],
@@ -382,7 +382,7 @@ describe("createProxy() with bad requests", () => {
     }
   });
 
-  it("B24: tells nothing of the inside when anything else fails", async () => {
+  it("tells nothing of the inside when anything else fails", async () => {
     const any = node(here);
     any.app.answer = () => Promise.reject(new Error("secret"));
     const response = await any.send("GET", "/");
@@ -491,7 +491,7 @@ describe("createProxy() with the health check", () => {
     assert.equal((await node(elsewhere, { maxLag: 0 }).send("GET", "/litefs/health")).status, 200);
   });
 
-  it("B20: fails before the first synchronisation and where no cluster is seen", async () => {
+  it("fails before the first synchronisation and where no cluster is seen", async () => {
     const replica = node(elsewhere);
     replica.state.lag = Infinity;
     assert.equal(text(await replica.send("GET", "/litefs/health")), "Replica not ready\n");
@@ -502,14 +502,14 @@ describe("createProxy() with the health check", () => {
     assert.equal(text(await lost.send("GET", "/litefs/health")), "Storage unavailable\n");
   });
 
-  it("B20: answers HEAD without a body, on the path that is asked for", async () => {
+  it("answers HEAD without a body, on the path that is asked for", async () => {
     const any = node(here, { healthPath: "/up" });
     const response = await any.send("HEAD", "/up");
     assert.equal(response.status, 200);
     assert.equal(response.body, null);
   });
 
-  it("B20: tells role, position and lag on demand", async () => {
+  it("tells role, position and lag on demand", async () => {
     const replica = node(elsewhere, { healthDetail: true });
     replica.state.lag = 7;
     const facts: unknown = JSON.parse(text(await replica.send("GET", "/litefs/health")));
@@ -522,7 +522,7 @@ describe("createProxy() with the health check", () => {
     });
   });
 
-  it("B20: asks the target on demand", async () => {
+  it("asks the target on demand", async () => {
     const any = node(here, { healthTarget: "/ready" });
     assert.equal((await any.send("GET", "/litefs/health")).status, 200);
     assert.equal(any.seen[0]?.target, "/ready");
@@ -532,14 +532,14 @@ describe("createProxy() with the health check", () => {
     assert.equal(text(await any.send("GET", "/litefs/health")), "Target unavailable\n");
   });
 
-  it("B19: fails first when the node drains, while requests are still answered", async () => {
+  it("fails first when the node drains, while requests are still answered", async () => {
     const any = node(here);
     any.proxy.drain();
     assert.equal(text(await any.send("GET", "/litefs/health")), "Shutting down\n");
     assert.equal((await any.send("POST", "/")).status, 200);
   });
 
-  it("B19: close() sends those away who wait", async () => {
+  it("close() sends those away who wait", async () => {
     const replica = node(elsewhere);
     const read = begin(replica.send("GET", "/", cookie(T28)));
     await settled();
@@ -867,6 +867,21 @@ describe("createProxy() with bad options", () => {
       "an odd secureCookie",
       { target: "http://x", storage, secureCookie: "yes" as never },
       /`secureCookie` must be one of/,
+    ],
+    [
+      "a cookie that never expires",
+      { target: "http://x", storage, cookieExpiry: Infinity },
+      /`cookieExpiry` must be finite, received Infinity/,
+    ],
+    [
+      "a client header that is no field",
+      { target: "http://x", storage, clientHeader: "Client IP" },
+      /`clientHeader` must be the name of a header field, received "Client IP"/,
+    ],
+    [
+      "a database whose name no token can carry",
+      { target: "http://x", storage, databases: { "a b": storage } },
+      /`databases.a b` must be a word of up to 64 letters/,
     ],
   ];
   for (const [name, options, message] of cases) {

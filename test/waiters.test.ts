@@ -137,7 +137,7 @@ describe("createWaiters()", () => {
     assert.equal(second.outcome, "timeout");
   });
 
-  it("B21: sets one timer and one subscription for any number of waiters, and none for nobody", async () => {
+  it("sets one timer and one subscription for any number of waiters, and none for nobody", async () => {
     const room = open();
     for (let at = 1; at <= 1000; at++) void room.waiters.forPosition(txid(at), 5000, never);
     await settled();
@@ -151,7 +151,7 @@ describe("createWaiters()", () => {
     assert.equal(room.subscribers(), 0);
   });
 
-  it("B21: reads the position at most once a millisecond, whoever waits, and never for nobody", async () => {
+  it("reads the position at most once a millisecond, whoever waits, and never for nobody", async () => {
     const room = open({ subscribable: false });
     for (let at = 1; at <= 1000; at++) void room.waiters.forPosition(txid(at), 5000, never);
     await settled();

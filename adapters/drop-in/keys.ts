@@ -20,7 +20,7 @@ export interface Values {
   debug: boolean;
   /** Globs of paths that go to the app as they are. */
   passthrough: readonly string[];
-  /** Globs of paths whose GET and HEAD requests run on the primary. */
+  /** Globs of paths whose GET, HEAD and QUERY requests run on the primary. */
   "always-forward": readonly string[];
   /** How long a write waits while no primary is known. */
   "primary-redirect-timeout": number;
@@ -138,7 +138,7 @@ export const keys: { readonly [Name in keyof Values]: Key<Values[Name]> } = {
   "max-lag": duration("10s", "Lag beyond which health fails; 0s: never", -Infinity),
   debug: boolean("Log each decision with its reason"),
   passthrough: list([], "GLOB", "Paths that go to the app as they are"),
-  "always-forward": list([], "GLOB", "Paths whose GET and HEAD requests run on the primary"),
+  "always-forward": list([], "GLOB", "Paths whose GET, HEAD and QUERY requests run on the primary"),
   "primary-redirect-timeout": duration(
     "5s",
     "How long a write waits for a primary to be known",

@@ -1,3 +1,4 @@
+import { LONGEST_DELAY } from "../../src/clock.ts";
 import { formatDuration, parseDuration } from "./duration.ts";
 import { ConfigError } from "./error.ts";
 
@@ -85,9 +86,6 @@ export function word<T>(word: Word<T>): Key<T> {
   };
 }
 
-/** The longest time a timer can run, in milliseconds; a longer one would fire at once. */
-const LONGEST = 2 ** 31 - 1;
-
 /**
  * Makes a key whose value is a duration in Go's grammar, in milliseconds. More than 24 days count as 24 days.
  *
@@ -106,7 +104,7 @@ export function duration(fallback: string, help: string, least = 0): Key<number>
     if (value < least) {
       throw new ConfigError(`"${text}" is too short, write "${formatDuration(least)}" or more`);
     }
-    return Math.min(value, LONGEST);
+    return Math.min(value, LONGEST_DELAY);
   }
   const key = word({
     fallback: parse(fallback),

@@ -1,10 +1,9 @@
 import { formatAddress } from "./address.ts";
-import { type Config, configure, type ConfigFile } from "./config.ts";
-import type { Settings } from "./config.ts";
+import { type Config, type ConfigFile, configure, type Settings } from "./config.ts";
 import { ConfigError } from "./error.ts";
 import { type Flags, help, parseFlags } from "./flags.ts";
 import { createLog, describe, type Log } from "./log.ts";
-import { type Child, type Host, systemHost } from "./system.ts";
+import { type Child, type End, type Host, systemHost } from "./system.ts";
 import { VERSION } from "./version.ts";
 
 /** A proxy that listens. */
@@ -111,24 +110,7 @@ async function live(
   }
   const ended = child?.ended ?? new Promise<never>(() => {});
   const cause = await Promise.race([signal, ended]);
-
-  running.drain();
-  if (typeof cause === "string") {
-    log.info(`${cause}: draining`, {
-      delay: settings.drain.delay,
-      timeout: settings.drain.timeout,
-    });
-    await Promise.race([host.sleep(settings.drain.delay), ended]);
-  } else if (cause.error !== undefined) {
-    log.warn(`cannot start the command: ${cause.error}`);
-  } else {
-    log.info("the command has ended: draining", { code: cause.code, signal: cause.signal });
-  }
-  try {
-    await running.close(settings.drain.timeout);
-  } catch (error) {
-    log.error(error);
-  }
+  await stop(running, cause, ended, host, settings, log);
   if (typeof cause === "string") child?.kill(cause);
   const end = await child?.ended;
   log.info("stopped");
@@ -136,6 +118,35 @@ async function live(
   // The signal that this process passed on is the end that was asked for.
   if (typeof cause === "string" && end.signal === cause) return 0;
   return end.code;
+}
+
+/**
+ * Stops the proxy: at a signal once whoever looks at its health may have seen it fail, unless the command ends before.
+ *
+ * @param cause The signal, or how the command has ended.
+ */
+async function stop(
+  running: Running,
+  cause: NodeJS.Signals | End,
+  ended: Promise<End>,
+  host: Host,
+  { drain }: Settings,
+  log: Log,
+): Promise<void> {
+  running.drain();
+  if (typeof cause === "string") {
+    log.info(`${cause}: draining`, { delay: drain.delay, timeout: drain.timeout });
+    await Promise.race([host.sleep(drain.delay), ended]);
+  } else if (cause.error !== undefined) {
+    log.warn(`cannot start the command: ${cause.error}`);
+  } else {
+    log.info("the command has ended: draining", { code: cause.code, signal: cause.signal });
+  }
+  try {
+    await running.close(drain.timeout);
+  } catch (error) {
+    log.error(error);
+  }
 }
 
 async function started(start: Start, settings: Settings, log: Log): Promise<Running> {

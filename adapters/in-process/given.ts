@@ -14,7 +14,7 @@ const pristine = new WeakMap<Response, HeaderLines>();
  * Reads what an app has given, without touching its body: on Bun a text whose stream was looked at is sent without its
  * type (https://github.com/oven-sh/bun/issues/21193), and what hands a connection over is more than its parts.
  */
-export function hold<T extends Response | void>(value: T): Given<T> {
+export function readGiven<T extends Response | void>(value: T): Given<T> {
   if (value === undefined)
     return { message: messageOf(101, "", [], () => {}), withLines: () => value };
   // TypeScript does not take `void` for the undefined that was ruled out.

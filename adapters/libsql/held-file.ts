@@ -1,6 +1,6 @@
 import { Buffer } from "node:buffer";
 import { closeSync, fstatSync, openSync, readSync, statSync } from "node:fs";
-import { isMissing } from "../storage/missing.ts";
+import { isMissing } from "../storage/error.ts";
 
 /** A small file that is read often. */
 export interface HeldFile {

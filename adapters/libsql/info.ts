@@ -1,4 +1,5 @@
 import type { Position } from "../../src/storage.ts";
+import { unreadable } from "../storage/error.ts";
 import { createHeldFile } from "./held-file.ts";
 import { formatPosition, gapWithin, INFO } from "./position.ts";
 import type { Source } from "./source.ts";
@@ -33,8 +34,7 @@ export function createInfo(path: string): Source & { position(): Position | unde
         return position;
       } catch (error) {
         content = undefined;
-        const reason = error instanceof Error ? error.message : String(error);
-        throw new Error(`Cannot read position: ${reason} (${path})`, { cause: error });
+        throw unreadable(error, path);
       }
     },
     gap: (ahead, behind) => gapWithin(INFO, ahead, behind),

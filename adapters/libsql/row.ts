@@ -1,4 +1,4 @@
-import type { Clock } from "../../src/clock.ts";
+import { type Clock, timeOfDay } from "../../src/clock.ts";
 import type { Position, Primary } from "../../src/storage.ts";
 import { isNodeName, primaryNamed } from "../storage/primary.ts";
 import type { History } from "../storage/history.ts";
@@ -169,7 +169,7 @@ export function createRow(options: RowOptions, asker: Asker, clock: Clock, histo
   }
 
   function date(): number {
-    return Math.round(clock.date?.() ?? clock.now());
+    return Math.round(timeOfDay(clock));
   }
 
   return {

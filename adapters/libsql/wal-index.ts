@@ -1,4 +1,5 @@
 import type { Position } from "../../src/storage.ts";
+import { unreadable } from "../storage/error.ts";
 import { createHeldFile } from "./held-file.ts";
 import type { Source } from "./source.ts";
 
@@ -56,8 +57,7 @@ export function createWalIndex(path: string): Source & { position(): Position | 
         const bytes = read();
         return bytes && parse(bytes);
       } catch (error) {
-        const reason = error instanceof Error ? error.message : String(error);
-        throw new Error(`Cannot read position: ${reason} (${path})`, { cause: error });
+        throw unreadable(error, path);
       }
     },
     historyAt: () => log,

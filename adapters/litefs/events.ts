@@ -1,6 +1,7 @@
 import type { Clock } from "../../src/clock.ts";
 import type { Position, Primary } from "../../src/storage.ts";
 import { later } from "../storage/clock.ts";
+import { messageOf } from "../storage/error.ts";
 import { primaryNamed } from "../storage/primary.ts";
 
 /** What a LiteFS node tells by itself: one long response of its API, an event a line. */
@@ -148,7 +149,7 @@ export function createEventStream(
     if (!lasted && !failing) {
       failing = true;
       listener.error(
-        new Error(`Cannot follow LiteFS events: ${describe(error)} (${url.href})`, {
+        new Error(`Cannot follow LiteFS events: ${messageOf(error)} (${url.href})`, {
           cause: error,
         }),
       );
@@ -231,8 +232,4 @@ function parseRole(data: unknown): Primary {
 
 function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null;
-}
-
-function describe(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

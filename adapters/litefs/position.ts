@@ -2,8 +2,8 @@ import { Buffer } from "node:buffer";
 import { closeSync, fstatSync, openSync, readSync, statSync } from "node:fs";
 import type { Clock } from "../../src/clock.ts";
 import type { Position } from "../../src/storage.ts";
+import { isMissing, unreadable } from "../storage/error.ts";
 import type { History } from "../storage/history.ts";
-import { isMissing } from "../storage/missing.ts";
 
 /** A `-pos` file, read through a descriptor that is held. */
 export interface PositionFile {
@@ -71,7 +71,7 @@ export function createPositionFile(path: string, clock: Clock, history: History)
       }
     }
     if (isMissing(failure)) return undefined;
-    throw new Error(`Cannot read position: ${describe(failure)} (${path})`, { cause: failure });
+    throw unreadable(failure, path);
   }
 
   function open(): Held {
@@ -139,8 +139,4 @@ export function createPositionFile(path: string, clock: Clock, history: History)
       release();
     },
   };
-}
-
-function describe(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

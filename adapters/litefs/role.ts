@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Clock } from "../../src/clock.ts";
 import type { MaybePromise, Primary } from "../../src/storage.ts";
-import { isMissing } from "../storage/missing.ts";
+import { isMissing } from "../storage/error.ts";
 import { primaryNamed } from "../storage/primary.ts";
 
 /** What `.primary` and `.lag` tell. */

@@ -1,11 +1,11 @@
 import { clearTimeout, setTimeout } from "node:timers";
-import type { Clock } from "../../src/clock.ts";
+import { type Clock, LONGEST_DELAY } from "../../src/clock.ts";
 
 /** A clock that never steps back, with timers that can let the process end on Bun, Deno and Node alike. */
 export const steadyClock: Clock = {
   now: () => performance.timeOrigin + performance.now(),
   // Deno's own setTimeout returns a number, which cannot be unreferenced; the one of node:timers returns an object.
-  setTimeout: (callback, delay) => setTimeout(callback, delay),
+  setTimeout: (callback, delay) => setTimeout(callback, Math.min(delay, LONGEST_DELAY)),
   // The handle comes from the line above: whoever injects a clock injects both.
   clearTimeout: (timer) => clearTimeout(timer as ReturnType<typeof setTimeout>),
 };

@@ -12,3 +12,8 @@ export function primaryNamed(hostname: string): Primary {
 export function isNodeName(hostname: string): boolean {
   return /^[\w.:[\]%-]+$/.test(hostname);
 }
+
+/** Writes where writes run as a text that is another one for each place. */
+export function spellPrimary(primary: Primary): string {
+  return primary.at === "elsewhere" ? `${primary.at} ${primary.hostname}` : primary.at;
+}

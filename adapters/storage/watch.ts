@@ -1,5 +1,6 @@
 import type { Clock } from "../../src/clock.ts";
 import { later } from "./clock.ts";
+import { createSubscribers } from "./subscribers.ts";
 
 /** Those who want to be told of changes, and the one timer that looks for changes on their behalf. */
 export interface Watch {
@@ -35,13 +36,13 @@ export function createWatch(
   watched: Watched,
   onError: (error: unknown) => void,
 ): Watch {
-  const subscribers = new Set<{ readonly changed: () => void }>();
+  const subscribers = createSubscribers();
   let timer: unknown;
 
   function schedule(): void {
     clock.clearTimeout(timer);
     timer = undefined;
-    if (subscribers.size > 0) timer = later(clock, look, watched.interval());
+    if (subscribers.size() > 0) timer = later(clock, look, watched.interval());
   }
 
   function look(): void {
@@ -50,34 +51,30 @@ export function createWatch(
   }
 
   function fire(): void {
-    // A copy, for a subscriber that subscribes anew when it is called would be called for ever.
-    for (const subscriber of Array.from(subscribers)) {
-      if (!subscribers.has(subscriber)) continue;
+    subscribers.each((changed) => {
       try {
-        subscriber.changed();
+        changed();
       } catch (error) {
         onError(error);
       }
-    }
+    });
   }
 
   return {
     subscribe: (changed) => {
-      // An object of its own, so that the same function can subscribe twice.
-      const subscriber = { changed };
-      subscribers.add(subscriber);
-      if (subscribers.size === 1) {
+      const remove = subscribers.add(changed);
+      if (subscribers.size() === 1) {
         watched.begin();
         schedule();
       }
       return () => {
-        subscribers.delete(subscriber);
-        if (subscribers.size === 0) schedule();
+        remove();
+        if (subscribers.size() === 0) schedule();
       };
     },
     fire,
     hurry: () => {
-      if (subscribers.size > 0) look();
+      if (subscribers.size() > 0) look();
     },
     close: () => {
       subscribers.clear();

@@ -3,8 +3,8 @@ import { readMessage, valueOf, type WireMessage } from "./wire.ts";
 
 /** A point in which this proxy means to behave otherwise than LiteFS's. */
 export interface Deviation {
-  /** Its number among LiteFS's weaknesses, or a name. */
-  readonly id: string;
+  /** Its name. */
+  readonly name: string;
   /** Why, in a sentence. */
   readonly why: string;
   /** Tells whether it touches a record; `outcome` is what is expected so far. */
@@ -16,13 +16,13 @@ export interface Deviation {
 /** The deviations in the order in which they are applied: first those that send a request another way. */
 export const DEVIATIONS: readonly Deviation[] = [
   {
-    id: "greatest token",
+    name: "greatest token",
     why: "Of several tokens the greatest counts, for each stands for something that the client has seen.",
     applies: (record) => record.node === "replica" && HIDDEN_TOKEN.has(record.name),
     expect: () => own(504, "Gateway Timeout", "Proxy timeout", RETRY, 5000),
   },
   {
-    id: "missing database",
+    name: "missing database",
     why: "A client that carries a token has seen a database, so a replica that has none is behind.",
     applies: (record) =>
       record.setup?.database === "absent" && record.node === "replica" && !isWrite(record),
@@ -30,7 +30,7 @@ export const DEVIATIONS: readonly Deviation[] = [
       bodilessFor(record, own(504, "Gateway Timeout", "Proxy timeout", RETRY, 5000)),
   },
   {
-    id: "B2 B3",
+    name: "lost past",
     why: "On the primary nothing is newer than what is there: a token from ahead is of a lost past and gets replaced.",
     applies: (record, { statusLine, waited }) =>
       record.node === "primary" &&
@@ -40,14 +40,14 @@ export const DEVIATIONS: readonly Deviation[] = [
     expect: (_, record) => withToken(forwarded(record), record),
   },
   {
-    id: "B1",
+    name: "always-forward",
     why: "A path that always goes to the primary writes, so its answers carry the token even to GET and HEAD.",
     applies: (record, { app }) =>
       record.node === "primary" && app !== null && isAlwaysForwarded(record),
     expect: withToken,
   },
   {
-    id: "B20",
+    name: "HEAD for health",
     why: "HEAD asks for health as GET does.",
     applies: (record) => {
       const { method, target } = asked(record);
@@ -60,7 +60,7 @@ export const DEVIATIONS: readonly Deviation[] = [
         : bodilessFor(record, own(200, "OK", "OK")),
   },
   {
-    id: "B10",
+    name: "safe methods",
     why: "OPTIONS, a CORS preflight above all, and QUERY ask for nothing to be changed: any node answers them.",
     applies: (record) => {
       const { method, target } = asked(record);
@@ -73,13 +73,13 @@ export const DEVIATIONS: readonly Deviation[] = [
     expect: (outcome, record) => (outcome.app === null ? forwarded(record) : withoutToken(outcome)),
   },
   {
-    id: "OPTIONS *",
+    name: "OPTIONS *",
     why: "The app says what it can do; the proxy does not answer in its place.",
     applies: (record) => asked(record).target === "*" && asked(record).method === "OPTIONS",
     expect: (_, record) => forwarded(record),
   },
   {
-    id: "TRACE CONNECT",
+    name: "TRACE CONNECT",
     why: "TRACE shows headers that scripts must not see, and a tunnel to anywhere is not a reverse proxy's to give; who asks for one may have sent on as if it were there, so that the connection ends.",
     applies: (record) => asked(record).method === "TRACE" || asked(record).method === "CONNECT",
     expect: (_, record) => {
@@ -89,32 +89,32 @@ export const DEVIATIONS: readonly Deviation[] = [
     },
   },
   {
-    id: "dot segments",
+    name: "dot segments",
     why: "A path passes through only when it matches in each way in which the app may read it.",
     applies: (record) => asked(record).target === "/pass/../x",
     expect: (_, record) =>
       record.node === "primary" ? withToken(forwarded(record), record) : REPLAYED,
   },
   {
-    id: "refusals",
+    name: "refusals",
     why: "What is malformed is refused in fixed words that hold nothing of the request.",
     applies: (record, { app }) => app === null && wordsFor(record) !== undefined,
     expect: (outcome, record) => refused(statusOf(outcome), wordsFor(record) ?? ""),
   },
   {
-    id: "strictness",
+    name: "strictness",
     why: "What two servers may read in two ways is refused, for who reads it otherwise than the app can be tricked.",
     applies: (record, { app }) => app !== null && wordsFor(record) !== undefined,
     expect: (_, record) => refused(400, wordsFor(record) ?? ""),
   },
   {
-    id: "HTTP/2 preface",
+    name: "HTTP/2 preface",
     why: "A version that is not spoken is answered with 505.",
     applies: (record) => record.request.startsWith("PRI "),
     expect: () => refused(505, "Version not supported"),
   },
   {
-    id: "B11",
+    name: "replay",
     why: "Where no edge honours fly-replay a client must not take a write that nobody has run for a success. The edge is told how long to try, where to go when it tries in vain, and how often the request was sent on.",
     applies: (_, outcome) => isReplay(outcome),
     expect: (outcome, record) => {
@@ -130,7 +130,7 @@ export const DEVIATIONS: readonly Deviation[] = [
     },
   },
   {
-    id: "B24",
+    name: "own answers",
     why: "The proxy's own answers are short fixed words that name no address and no cause, and no cache keeps them.",
     applies: (record, outcome) =>
       (outcome.app === null || statusOf(outcome) === 502) &&
@@ -151,7 +151,7 @@ export const DEVIATIONS: readonly Deviation[] = [
     },
   },
   {
-    id: "malformed answer",
+    name: "malformed answer",
     why: "An answer whose lines could be read in two ways is no answer.",
     applies: (record) => record.name === "answer: space in a header name",
     expect: (outcome) => ({
@@ -160,13 +160,13 @@ export const DEVIATIONS: readonly Deviation[] = [
     }),
   },
   {
-    id: "B17",
+    name: "broken answer",
     why: "A client must see that something is missing.",
     applies: (record) => record.name === "answer: app dies within a chunked body: looks complete",
     expect: (outcome) => ({ ...outcome, truncated: true }),
   },
   {
-    id: "B18",
+    name: "upgrade",
     why: "After 101 the bytes go both ways.",
     applies: (_, { statusLine }) => statusLine.includes(" 101 "),
     expect: (outcome) => ({
@@ -177,7 +177,7 @@ export const DEVIATIONS: readonly Deviation[] = [
     }),
   },
   {
-    id: "B15",
+    name: "trailers and 1xx",
     why: "Informational answers and trailers belong to the client.",
     applies: (record) => answersWith(record, "Trailer") || answersWith(record, "Link"),
     expect: (outcome, record) =>
@@ -190,7 +190,7 @@ export const DEVIATIONS: readonly Deviation[] = [
           },
   },
   {
-    id: "B14 answer",
+    name: "content",
     why: "Bodies pass as bytes: nothing is unpacked, and no media type is guessed.",
     applies: (record, { app, statusLine }) =>
       app !== null && statusLine.includes(" 200 ") && record.name.startsWith("answer: "),
@@ -212,7 +212,7 @@ export const DEVIATIONS: readonly Deviation[] = [
     },
   },
   {
-    id: "304",
+    name: "304",
     why: "What the app says of the content that it does not send belongs to the client (RFC 9110 section 15.4.5).",
     applies: (_, { app, statusLine }) => app !== null && statusLine.includes(" 304 "),
     expect: (outcome, record) => ({
@@ -224,7 +224,7 @@ export const DEVIATIONS: readonly Deviation[] = [
     }),
   },
   {
-    id: "reason phrase",
+    name: "reason phrase",
     why: "The app's reason phrase is kept.",
     applies: (_, { app, statusLine }) => app !== null && !/ 502 | 405 /.test(statusLine),
     expect: (outcome, record) => ({
@@ -233,7 +233,7 @@ export const DEVIATIONS: readonly Deviation[] = [
     }),
   },
   {
-    id: "HTTP/1.0",
+    name: "HTTP/1.0",
     why: "A server says the version that it speaks, and says that it closes (RFC 9110 section 2.5).",
     applies: (record) => asked(record).version === "HTTP/1.0",
     expect: (outcome) => ({
@@ -246,7 +246,7 @@ export const DEVIATIONS: readonly Deviation[] = [
     }),
   },
   {
-    id: "B9",
+    name: "app's own token",
     why: "A token that the app sets by itself would replace the one that is minted.",
     applies: (_, { headers }) => headers.some((line) => isMinted(line)),
     expect: (outcome) => ({
@@ -257,7 +257,7 @@ export const DEVIATIONS: readonly Deviation[] = [
     }),
   },
   {
-    id: "Max-Age",
+    name: "Max-Age",
     why: "A client's wrong clock does not matter.",
     applies: (_, { headers }) => headers.some((line) => isMinted(line)),
     expect: (outcome) => ({
@@ -272,7 +272,7 @@ export const DEVIATIONS: readonly Deviation[] = [
     }),
   },
   {
-    id: "B13 request",
+    name: "hop-by-hop in requests",
     why: "What ends at a connection is not passed on (RFC 9110 section 7.6.1).",
     applies: (_, { app }) => app !== null,
     expect: (outcome, record) => {
@@ -293,7 +293,7 @@ export const DEVIATIONS: readonly Deviation[] = [
     },
   },
   {
-    id: "B13 answer",
+    name: "hop-by-hop in answers",
     why: "The same for answers.",
     applies: (_, { app, tunnel }) => app !== null && !tunnel,
     expect: (outcome) => ({
@@ -308,7 +308,7 @@ export const DEVIATIONS: readonly Deviation[] = [
     }),
   },
   {
-    id: "B14 request",
+    name: "invented lines",
     why: "Nothing is invented in the client's name.",
     applies: (_, { app }) => app !== null,
     expect: (outcome, record) => {
@@ -324,7 +324,7 @@ export const DEVIATIONS: readonly Deviation[] = [
     },
   },
   {
-    id: "empty Host",
+    name: "empty Host",
     why: "An empty Host is the client's to send and the app's to judge.",
     applies: (record) => asked(record).headers.some(([name, value]) => name === "Host" && !value),
     expect: (outcome) =>
@@ -334,7 +334,7 @@ export const DEVIATIONS: readonly Deviation[] = [
       ),
   },
   {
-    id: "B14 forwarding",
+    name: "X-Forwarded",
     why: "The app learns who asked, by which scheme and for which host.",
     applies: (_, { app }) => app !== null,
     expect: (outcome) => {
@@ -352,7 +352,7 @@ export const DEVIATIONS: readonly Deviation[] = [
     },
   },
   {
-    id: "target",
+    name: "target",
     why: "The bytes of a path are kept as the client sent them.",
     applies: (_, { app }) => app !== null,
     expect: (outcome, record) => {
@@ -363,7 +363,7 @@ export const DEVIATIONS: readonly Deviation[] = [
     },
   },
   {
-    id: "header lines",
+    name: "header lines",
     why: "Header lines keep their order and the case of their names; what the proxy adds comes after them.",
     applies: (_, { app }) => app !== null,
     expect: (outcome, record) => {
