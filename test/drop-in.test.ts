@@ -649,8 +649,9 @@ describe("proxy.ts", { timeout: 120_000 }, () => {
   it("runs the app as its command, and ends with the app's code", async () => {
     const script = 'trap "echo bye; exit 7" TERM; echo "app $1"; while :; do sleep 0.05; done';
     const proxy = launch("--config", configure(), "--", "sh", "-c", script, "app", "a b");
-    await until("the app", () => proxy.output.out.includes("app a b\n"));
-    assert.ok(proxy.output.out.indexOf("listening on") < proxy.output.out.indexOf("app a b"));
+    // On a line of its own: what is logged before names the command with its arguments.
+    await until("the app", () => /^app a b$/m.test(proxy.output.out));
+    assert.match(proxy.output.out, /^listening on [^]*^app a b$/m);
     proxy.kill("SIGTERM");
     assert.equal(await proxy.ended, 7);
     assert.match(proxy.output.out, /draining[^]*^bye$[^]*^stopped$/m);
