@@ -1,5 +1,5 @@
 /**
- * Serves a proxy with `Deno.serve`, for those who want its speed; `@txid/proxy/serve` is exact.
+ * Serves a proxy with `Deno.serve`, for those who already serve with it; `@txid/proxy/serve` is exact.
  *
  * @example
  * ```ts ignore
@@ -14,6 +14,7 @@
  *
  * @module
  */
+import { systemClock } from "../src/clock.ts";
 import { connectionInfo, type Proxy } from "../src/index.ts";
 import { createHttp1Client } from "./http1/client.ts";
 import { isHost } from "./http1/parse.ts";
@@ -74,9 +75,9 @@ export function serve(proxy: Proxy, options: ListenOptions): Server {
     hostname,
     url: urlOf(hostname, port),
     close: async ({ timeout = 0 } = {}) => {
-      const timer = setTimeout(() => abort.abort(), timeout);
+      const timer = systemClock.setTimeout(() => abort.abort(), timeout);
       await Promise.race([server.shutdown(), server.finished]);
-      clearTimeout(timer);
+      systemClock.clearTimeout(timer);
       client.close();
     },
   };

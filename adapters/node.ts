@@ -16,7 +16,7 @@
 import { createServer, type Server as HttpServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { getRequestListener, type HttpBindings } from "@hono/node-server";
-import { LONGEST_DELAY } from "../src/clock.ts";
+import { systemClock } from "../src/clock.ts";
 import { connectionInfo, type Proxy } from "../src/index.ts";
 import { createHttp1Client } from "./http1/client.ts";
 import { checkReusePort, type ListenOptions, type Server, urlOf } from "./listen.ts";
@@ -59,9 +59,9 @@ export async function serve(proxy: Proxy, options: ListenOptions): Promise<Serve
       const closed = new Promise((resolve) => server.close(resolve));
       server.closeIdleConnections();
       const cut = (): void => server.closeAllConnections();
-      const timer = setTimeout(cut, Math.min(timeout, LONGEST_DELAY));
+      const timer = systemClock.setTimeout(cut, timeout);
       await closed;
-      clearTimeout(timer);
+      systemClock.clearTimeout(timer);
       client.close();
     },
   };

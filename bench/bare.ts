@@ -4,7 +4,7 @@
 import process from "node:process";
 import type * as Client from "../adapters/http1/client.ts";
 import type * as Server from "../adapters/http1/server.ts";
-import type * as Forward from "../src/forward.ts";
+import type * as Forward from "../src/upstream.ts";
 
 const [port = "0", target, folder = "..", suffix = ".ts"] = process.argv.slice(2);
 
@@ -12,7 +12,7 @@ const load = (path: string): Promise<unknown> => import(`${folder}/${path}${suff
 // A module that is made of another one has its types.
 const { createHttp1Client } = (await load("adapters/http1/client")) as typeof Client;
 const { createHttp1Server } = (await load("adapters/http1/server")) as typeof Server;
-const { exchange, toUpstream } = (await load("src/forward")) as typeof Forward;
+const { exchange, toUpstream } = (await load("src/upstream")) as typeof Forward;
 
 const transport = createHttp1Client();
 const server = createHttp1Server((request) =>

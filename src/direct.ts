@@ -1,7 +1,8 @@
-import { answer, RETRY } from "./answer.ts";
+import { answer, moving, RETRY, unreachable } from "./answer.ts";
 import { createBreaker } from "./breaker.ts";
 import { fetchTransport } from "./fetch-transport.ts";
-import { clientOf, exchange, toUpstream } from "./forward.ts";
+import { clientOf } from "./peer.ts";
+import { exchange, toUpstream } from "./upstream.ts";
 import { allValues, firstValue } from "./headers.ts";
 import { createLookout, type Watch } from "./lookout.ts";
 import {
@@ -102,9 +103,8 @@ export function createDirect(settings: ResolvedOptions, node: Node, reporter: Re
       // It must not come to a client where no Fly Proxy stands between.
       if (isReplayOfOther(response) && !cameThroughFly(request, isTrusted)) {
         await dispose(response);
-        const refusal = answer(503, "Proxy error: the primary is moving", RETRY);
         const why = "a proxy that is not the primary's has answered";
-        return { is: "answered", response: reporter.own(trail, why, refusal) };
+        return { is: "answered", response: reporter.own(trail, why, moving()) };
       }
       if (hold > 0 && kind === "write" && terms.isHeld) await caughtUp(response, request);
       return { is: "answered", response };
@@ -236,7 +236,7 @@ function isReplayOfOther({ status, headers }: ResponseMessage): boolean {
 /** Returns what a client is told when the primary's proxy fails; undefined: that is not what has failed. */
 function refusalOf(error: unknown): ResponseMessage | undefined {
   if (!(error instanceof TransportError)) return undefined;
-  if (isUnsent(error)) return answer(503, "Proxy error: primary unreachable", RETRY);
+  if (isUnsent(error)) return unreachable();
   if (error.failure === "timeout") return answer(504, "Proxy error: primary timed out");
   const isOfPrimary = error.failure === "reset" || error.failure === "malformed";
   return isOfPrimary ? answer(502, "Proxy error: primary unavailable") : undefined;

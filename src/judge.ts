@@ -1,5 +1,5 @@
 import type { Claim, Claims } from "./claims.ts";
-import type { Clock } from "./clock.ts";
+import { type Clock, timeOfDay } from "./clock.ts";
 import { all, andThen } from "./maybe-promise.ts";
 import type { Signer } from "./signature.ts";
 import type { MaybePromise, Position, Storage } from "./storage.ts";
@@ -159,7 +159,7 @@ export function createJudge(
   ): Promise<"good" | "foreign" | "forged"> {
     if (signer !== undefined) {
       if (!(await signer.verify(token, name))) return "forged";
-      const age = (clock.date?.() ?? clock.now()) - (token.proof?.issued ?? 0) * 1000;
+      const age = timeOfDay(clock) - (token.proof?.issued ?? 0) * 1000;
       if (age > maxAge + CLOCK_SKEW || age < -CLOCK_SKEW) return "foreign";
     } else if (position !== undefined && plausibleGap > 0) {
       const gap = (storage.gap ?? difference)(token.position, position);

@@ -1,5 +1,6 @@
 import type { Claim, Claims } from "./claims.ts";
-import { cameSecurely } from "./forward.ts";
+import { timeOfDay } from "./clock.ts";
+import { cameSecurely } from "./peer.ts";
 import { type Database, standingOf } from "./judge.ts";
 import { all, andThen } from "./maybe-promise.ts";
 import type { IncomingRequest, ResponseMessage } from "./message.ts";
@@ -105,7 +106,9 @@ export function createMinter(
       const token: Token = { position, history, cluster, proof: undefined };
       return andThen(coversAll(storage, claim, position), (covers) => {
         if (signer === undefined) return { token, covers };
-        return signer.sign(token, name, date()).then((signed) => ({ token: signed, covers }));
+        return signer
+          .sign(token, name, timeOfDay(clock))
+          .then((signed) => ({ token: signed, covers }));
       });
     });
   }
@@ -145,12 +148,8 @@ export function createMinter(
       reset,
       expiry: cookieExpiry,
       secure: secureCookie === "auto" ? cameSecurely(request) : secureCookie,
-      now: date(),
+      now: timeOfDay(clock),
     };
-  }
-
-  function date(): number {
-    return clock.date?.() ?? clock.now();
   }
 
   return {

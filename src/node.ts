@@ -1,6 +1,6 @@
 import { type Claims, createClaimReader } from "./claims.ts";
 import { pause } from "./clock.ts";
-import { clientOf } from "./forward.ts";
+import { clientOf } from "./peer.ts";
 import { createJudge, type Database, type Verdict } from "./judge.ts";
 import { andThen, isPromise } from "./maybe-promise.ts";
 import type { IncomingRequest } from "./message.ts";

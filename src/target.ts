@@ -1,5 +1,5 @@
 import { fetchTransport } from "./fetch-transport.ts";
-import { sendHeld, toUpstream } from "./forward.ts";
+import { sendOnceListening, toUpstream } from "./upstream.ts";
 import { endToEnd } from "./headers.ts";
 import { type IncomingRequest, type ResponseMessage, TransportError } from "./message.ts";
 import type { ResolvedOptions } from "./options.ts";
@@ -42,7 +42,13 @@ export function createTarget(settings: ResolvedOptions): Target {
       if (inside !== undefined) return runInside(request, inside, tell);
       const transport = settings.transport ?? request.transport ?? defaultTransport;
       const upstream = toUpstream(request, origin, isTrusted, kind === "write");
-      return sendHeld(upstream, transport, settings.targetConnectTimeout, clock, stillHolds);
+      return sendOnceListening(
+        upstream,
+        transport,
+        settings.targetConnectTimeout,
+        clock,
+        stillHolds,
+      );
     },
     probe: async (path) => {
       const request = new Request(`${origin || "http://localhost"}${path}`, {

@@ -968,35 +968,37 @@ describe("createHttp1Server()", () => {
   });
 
   describe("close()", () => {
-    it("closes idle connections, lets an answer finish, and takes no more", async () => {
-      let give: (response: ResponseMessage) => void = () => {};
-      let asked = false;
-      const open = await start((request) => {
-        if (request.target !== "/") return text("x");
-        asked = true;
-        return new Promise((resolve) => (give = resolve));
+    for (const timeout of [60_000, Infinity]) {
+      it(`closes idle connections, lets an answer finish for ${timeout} ms, and takes no more`, async () => {
+        let give: (response: ResponseMessage) => void = () => {};
+        let asked = false;
+        const open = await start((request) => {
+          if (request.target !== "/") return text("x");
+          asked = true;
+          return new Promise((resolve) => (give = resolve));
+        });
+        const idle = await open();
+        const used = await open();
+        used.send("GET /x HTTP/1.1\r\nHost: a\r\n\r\n");
+        await used.until("\r\n\r\nx");
+        const busy = await open();
+        busy.send(GET);
+        await eventually(
+          () => asked,
+          () => "for the request",
+        );
+        const closed = server?.close({ timeout });
+        await idle.over();
+        await used.over();
+        await assert.rejects(open());
+        assert.equal(busy.isOver(), false);
+        give(text("done"));
+        const all = await busy.over();
+        assert.ok(all.includes("Connection: close\r\n") && all.endsWith("done"), all);
+        busy.socket.end();
+        await closed;
       });
-      const idle = await open();
-      const used = await open();
-      used.send("GET /x HTTP/1.1\r\nHost: a\r\n\r\n");
-      await used.until("\r\n\r\nx");
-      const busy = await open();
-      busy.send(GET);
-      await eventually(
-        () => asked,
-        () => "for the request",
-      );
-      const closed = server?.close({ timeout: 60_000 });
-      await idle.over();
-      await used.over();
-      await assert.rejects(open());
-      assert.equal(busy.isOver(), false);
-      give(text("done"));
-      const all = await busy.over();
-      assert.ok(all.includes("Connection: close\r\n") && all.endsWith("done"), all);
-      busy.socket.end();
-      await closed;
-    });
+    }
 
     it("cuts off what does not finish in time", async () => {
       let signal: AbortSignal | undefined;

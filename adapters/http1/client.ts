@@ -67,7 +67,8 @@ export interface Http1Client extends Transport {
 
 /**
  * Creates a client with a pool of connections of its own. A request is sent again only when a kept connection turned
- * out to be closed before a byte of the answer came, only once, and only when its method is safe, it has no body and nobody has said that it writes all the same.
+ * out to be closed before a byte of the answer came, only once, and only when its method is safe, it has no body, and
+ * nobody has said that it writes all the same.
  * Other idempotent methods are not repeated, as LiteFS does not: the upstream may have acted on the first `DELETE`, and
  * would answer the second as if nothing had been there.
  *

@@ -1,5 +1,6 @@
 import { connect as connectTcp, isIP, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
+import { systemClock } from "../../src/clock.ts";
 import { TransportError, type TransportFailure } from "../../src/index.ts";
 import { PROBE_DELAY } from "./limits.ts";
 
@@ -24,13 +25,13 @@ export function openSocket(
     // An error that comes while nobody else listens must not end the process.
     socket.on("error", () => {});
     const late = (): void => give(new TransportError("unreachable", "Connect timed out"));
-    const timer = timeout > 0 ? setTimeout(late, timeout) : undefined;
+    const timer = timeout > 0 ? systemClock.setTimeout(late, timeout) : undefined;
     connecting?.addEventListener("abort", late);
     const abort = (): void => give(new TransportError("aborted", "Request aborted"));
     const fail = (error: Error): void =>
       give(new TransportError(failureOf(error), "Connect failed", { cause: error }));
     function leave(): void {
-      clearTimeout(timer);
+      systemClock.clearTimeout(timer);
       signal.removeEventListener("abort", abort);
       connecting?.removeEventListener("abort", late);
       socket.off("error", fail);

@@ -1,3 +1,4 @@
+import { firstValue } from "../../src/headers.ts";
 import type { HeaderLines, UpstreamRequest } from "../../src/index.ts";
 import { isTarget, isToken } from "./parse.ts";
 import { type BodyFraming, declaredLength, spellHead } from "./write.ts";
@@ -49,10 +50,7 @@ export function frameRequest(request: UpstreamRequest): FramedRequest {
  * @param headers Its header section.
  */
 export function expectsContinue(headers: HeaderLines): boolean {
-  for (let index = 0; index < headers.length; index += 2) {
-    if (headers[index]?.length === 6 && headers[index]?.toLowerCase() === "expect") return true;
-  }
-  return false;
+  return firstValue(headers, "expect") !== undefined;
 }
 
 /** Methods whose requests are expected to have content say so when they have none (RFC 9110 section 8.6). */

@@ -1,5 +1,6 @@
 import { Buffer } from "node:buffer";
 import type { HeaderLines, ResponseMessage } from "../../src/index.ts";
+import { firstValue } from "../../src/headers.ts";
 import { createDateSpeller } from "../../src/http-date.ts";
 import type { RequestHead } from "./parse.ts";
 import { type BodyFraming, declaredLength, inChunks, letGo, spellHead } from "./write.ts";
@@ -52,7 +53,7 @@ export function frameResponse(
   if (chunked) framing += "Transfer-Encoding: chunked\r\n";
   else if (!bodiless && !untilClose && declared === undefined)
     framing += `Content-Length: ${known?.length ?? 0}\r\n`;
-  if (!hasDate(headers)) framing += `Date: ${spellDate(Date.now())}\r\n`;
+  if (firstValue(headers, "date") === undefined) framing += `Date: ${spellDate(Date.now())}\r\n`;
   if (close) framing += "Connection: close\r\n";
   else if (request.minor === 0) framing += "Connection: keep-alive\r\n";
   return {
@@ -116,13 +117,6 @@ export function dispose(response: ResponseMessage): void {
 
 function statusLine(response: ResponseMessage): string {
   return `HTTP/1.1 ${response.status} ${response.statusText}`;
-}
-
-function hasDate(headers: HeaderLines): boolean {
-  for (let index = 0; index < headers.length; index += 2) {
-    if (headers[index]?.length === 4 && headers[index]?.toLowerCase() === "date") return true;
-  }
-  return false;
 }
 
 const spellDate = createDateSpeller();

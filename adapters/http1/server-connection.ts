@@ -202,7 +202,7 @@ function receive(connection: Connection, bytes: Buffer): void {
   // A tunnel reads for itself, and behind the last request there is nothing to read.
   if (phase === "tunnel" || phase === "closing" || phase === "lingering") return;
   const used = takeBody(connection, bytes);
-  if (phase === "rest" && connection.decoder === undefined) rest(connection);
+  if (phase === "rest" && connection.decoder === undefined) becomeIdle(connection);
   if (used === bytes.length) return;
   inbox.add(used === 0 ? bytes : bytes.subarray(used));
   if (connection.phase === "idle" || connection.phase === "head") takeHead(connection);
@@ -403,7 +403,7 @@ function finish(connection: Connection, close: boolean): void {
   connection.channel = undefined;
   const isRestDue = connection.decoder !== undefined;
   if (isRestDue) enter(connection, "rest");
-  else rest(connection);
+  else becomeIdle(connection);
   // Reading has paused for the body's reader, or because the client asks on and on.
   if (isRestDue || connection.held) connection.socket.resume();
   connection.held = false;
@@ -416,7 +416,7 @@ function finish(connection: Connection, close: boolean): void {
 }
 
 /** Waits for the next request; a server that closes wants none. */
-function rest(connection: Connection): void {
+function becomeIdle(connection: Connection): void {
   if (connection.context.isDraining()) linger(connection);
   else enter(connection, "idle");
 }

@@ -5,6 +5,7 @@
  * @module
  */
 import { type AddressInfo, createServer, type ListenOptions, type Server } from "node:net";
+import { systemClock } from "../../src/clock.ts";
 import type { Transport } from "../../src/index.ts";
 import { DEFAULT_LIMITS, type Limits, PROBE_DELAY } from "./limits.ts";
 import {
@@ -103,11 +104,11 @@ export function createHttp1Server(
       new Promise((resolve) => {
         draining = true;
         for (const connection of connections) connection.drain();
-        const cut = setTimeout(() => {
+        const cut = systemClock.setTimeout(() => {
           for (const connection of connections) connection.destroy();
         }, timeout);
         server.close(() => {
-          clearTimeout(cut);
+          systemClock.clearTimeout(cut);
           clearInterval(sweeper);
           resolve();
         });

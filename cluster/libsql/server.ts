@@ -209,7 +209,7 @@ export async function serveLibsql(options: ServerOptions): Promise<Listener> {
     if (work === undefined) {
       throw new RangeError(`Cannot ${command}: there is no such command`);
     }
-    // What comes from the other end is a call that `controlsOf` wrote; the method checks nothing.
+    // What comes from the other end is a call that `primary.ts` wrote; the method checks nothing.
     const run = work as (...values: unknown[]) => Promise<unknown>;
     return run(...(JSON.parse(body) as unknown[]));
   }

@@ -186,14 +186,14 @@ export const MUTANTS: readonly Mutant[] = [
   mutant(
     "what may have reached the app is sent again",
     243,
-    "src/forward.ts",
+    "src/upstream.ts",
     'const isRefused = error instanceof TransportError && error.failure === "refused";',
     'const isRefused = error instanceof TransportError && error.failure !== "aborted";',
   ),
   mutant(
     "the role is not asked again while the app is awaited",
     1069,
-    "src/forward.ts",
+    "src/upstream.ts",
     "if (!(await stillHolds())) return undefined;",
     "",
   ),

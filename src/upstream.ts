@@ -9,7 +9,7 @@ import {
   type UpstreamRequest,
 } from "./message.ts";
 import type { MaybePromise } from "./storage.ts";
-import { clientNetwork, type Trust } from "./trust.ts";
+import type { Trust } from "./trust.ts";
 
 /** How often a target that does not listen yet is tried, in milliseconds; LiteFS's interval. */
 const RETRY_INTERVAL = 100;
@@ -65,41 +65,6 @@ function isPassed(protocols: string): boolean {
 }
 
 /**
- * Tells whether the client's own connection was secured, here or at a proxy in front. Anybody may claim it: the answer
- * decides only over what this client is asked to do with its own cookie.
- */
-export function cameSecurely(request: IncomingRequest): boolean {
-  if (request.scheme === "https") return true;
-  const claimed = firstValue(request.headers, "x-forwarded-proto");
-  return claimed !== undefined && claimed.split(",")[0]?.trim().toLowerCase() === "https";
-}
-
-/**
- * Returns whom a request counts for: the peer, or, behind trusted proxies, the last address that is none of theirs.
- *
- * @param request The client's request.
- * @param isTrusted Whose forwarding headers are believed.
- * @param header The field, in lower case, in which the proxy in front names the client; undefined: `x-forwarded-for`.
- * @returns The client's network, or undefined when the peer is not known.
- */
-export function clientOf(
-  request: IncomingRequest,
-  isTrusted: Trust,
-  header: string | undefined,
-): string | undefined {
-  const peer = request.clientAddress;
-  if (peer === undefined) return undefined;
-  if (!isTrusted(peer)) return clientNetwork(peer);
-  const named = header === undefined ? undefined : firstValue(request.headers, header);
-  if (named !== undefined) return clientNetwork(named.trim());
-  const path = allValues(request.headers, "x-forwarded-for").join(",").split(",").reverse();
-  const addresses = path.map((address) => address.trim()).filter((address) => address !== "");
-  return clientNetwork(
-    addresses.find((address) => !isTrusted(address)) ?? addresses.at(-1) ?? peer,
-  );
-}
-
-/**
  * Sets `X-Forwarded-For`, `-Proto` and `-Host`. What a trusted proxy says is kept and continued; what anybody else
  * says is replaced, so that the app can believe what it reads.
  */
@@ -141,20 +106,20 @@ function isForwardingField(name: string): boolean {
  *
  * @param request What the target gets.
  * @param transport Sends it.
- * @param holdTimeout How long it is held at most, in milliseconds.
+ * @param patience How long it is held at most, in milliseconds.
  * @param clock The time.
  * @param stillHolds Asked before each new try: whether what sent the request here is still so.
  * @returns The answer, or undefined when that is no longer so; then nothing was sent.
  * @throws {TransportError} When the target does not answer.
  */
-export async function sendHeld(
+export async function sendOnceListening(
   request: UpstreamRequest,
   transport: Transport,
-  holdTimeout: number,
+  patience: number,
   clock: Clock,
   stillHolds: () => MaybePromise<boolean>,
 ): Promise<ResponseMessage | undefined> {
-  const deadline = clock.now() + holdTimeout;
+  const deadline = clock.now() + patience;
   for (;;) {
     try {
       return passed(await transport(request));
