@@ -149,6 +149,12 @@ export interface LibSQLStorage extends Storage {
    * @throws {Error} When there is no way to tell, or after `close()`.
    */
   commit(): MaybePromise<Position | undefined>;
+  /**
+   * Returns a position that covers everything that could be read here before this call. Left out: `position()` does.
+   *
+   * @throws {Error} When it cannot be read, or after `close()`.
+   */
+  seen?(): MaybePromise<Position | undefined>;
   /** Calls `changed` when the position or the primary has moved. Nothing is read while nobody subscribes. */
   subscribe(changed: () => void): () => void;
   /** Returns 0 on the primary; elsewhere `undefined`, for libSQL does not tell. */
@@ -226,7 +232,7 @@ export function libsql(
   const isFile = "info" in options || "walIndex" in options;
   const interval = duration("interval", options.interval, isFile ? FILE_INTERVAL : CLIENT_INTERVAL);
   const watch = createWatch(clock, { interval: () => interval, begin, look }, onError);
-  let seen: string | undefined;
+  let known: string | undefined;
   let looking = false;
   let closed = false;
 
@@ -269,15 +275,20 @@ export function libsql(
     return source.position();
   }
 
+  function seen(): MaybePromise<Position | undefined> {
+    refuseIfClosed("read position");
+    return source.seen === undefined ? source.position() : source.seen();
+  }
+
   function refuseIfClosed(action: string): void {
     if (closed) throw new Error(`Cannot ${action}: the storage is closed`);
   }
 
   /** Remembers how things are. Where that takes time, what happens meanwhile must not be taken for how they were. */
   function begin(): void {
-    seen = undefined;
+    known = undefined;
     const now = state();
-    if (typeof now === "string") seen = now;
+    if (typeof now === "string") known = now;
   }
 
   /** Tells the subscribers when the position or the primary is another than at the last look. */
@@ -296,8 +307,8 @@ export function libsql(
   }
 
   function note(found: string): void {
-    if (found === seen) return;
-    seen = found;
+    if (found === known) return;
+    known = found;
     watch.fire();
   }
 
@@ -323,6 +334,7 @@ export function libsql(
       watch.close();
       source.close();
     },
+    seen,
     ...(source.historyAt && { historyAt: source.historyAt }),
     ...(source.gap && { gap: source.gap }),
   };
