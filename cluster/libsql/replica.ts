@@ -25,6 +25,8 @@ export interface LibsqlReplicaOptions {
 export interface LibsqlReplica {
   /** Its name. */
   readonly name: string;
+  /** What it runs on. */
+  readonly runtime: Runtime;
   /** The app's origin. The app writes through the embedded replica, which sends it to the primary. */
   readonly url: string;
   /**
@@ -77,6 +79,7 @@ export async function startLibsqlReplica(options: LibsqlReplicaOptions): Promise
 
   return {
     name,
+    runtime,
     url,
     apiUrl,
     consistent: { info, row, both, tracker },

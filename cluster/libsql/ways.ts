@@ -29,25 +29,31 @@ export interface Ground {
 // Each node takes writes, and none of them ends up in its own file: they run on the primary.
 const primary: Primary = { at: "everywhere" };
 
+// Whoever started this process can look at what it has written there.
+const onError = console.error;
+
 /** Creates the notes app, consistent in one of the ways. */
 export function createConsistent(way: LibsqlWay, ground: Ground): App {
   const { embedded } = ground;
   const { client, context, path } = embedded;
   if (way === "info") {
-    return createNotes(context, consistency({ storage: libsql({ info: `${path}-info` }) }));
+    return createNotes(
+      context,
+      consistency({ storage: libsql({ info: `${path}-info` }), onError }),
+    );
   }
   if (way === "tracker") {
     const tracker = track();
     const own = createClient({ url: ground.apiUrl, fetch: tracker.fetch });
     const storage = libsql({ client: own, tracker });
-    return createNotes(remote(context, ground.apiUrl, true), consistency({ storage }));
+    return createNotes(remote(context, ground.apiUrl, true), consistency({ storage, onError }));
   }
   // What goes to the primary through the replica's own client stops the event loop meanwhile.
   const writer = createClient({ url: ground.primary });
   const storage = libsql({ client, writer, primary });
-  const databases = way === "both" ? { replica: libsql({ info: `${path}-info` }) } : {};
+  const databases = way === "both" ? { replica: libsql({ info: `${path}-info` }) } : undefined;
   const own = remote(context, ground.primary, false);
-  return createNotes(own, consistency({ storage, databases }));
+  return createNotes(own, consistency({ storage, databases, onError }));
 }
 
 /** Lets an app write, and read as well, by a client of its own. */
@@ -62,7 +68,9 @@ function remote(context: AppContext, url: string, reads: boolean): AppContext {
       );
     },
     async read(sql, args = []) {
-      return reads ? (await client.execute({ sql, args: [...args] })).rows : context.read(sql, args);
+      return reads
+        ? (await client.execute({ sql, args: [...args] })).rows
+        : context.read(sql, args);
     },
   };
 }
