@@ -108,10 +108,12 @@ export interface LibSQLIndexOptions extends LibSQLSettings {
 
 /**
  * What {@linkcode libsql} takes beside an embedded replica that syncs with Turso Cloud, or with another `/info`. The file
- * proves that all frames up to its position are in the database; it is written just after them, so that a read at that
- * very moment may see one transaction more than its token says. Reading it costs microseconds. It covers a write that the
- * replica has passed on, for with `readYourWrites`, the client's default, the replica pulls before it answers one. Run
- * against files that the native client of `@libsql/client` 0.18.0 has written, and not against Turso Cloud.
+ * proves that all frames up to its position are in the database. It is written after them, once the disk has them, so
+ * that tokens of reads name the last frame in the write-ahead log beside it. Reading both costs microseconds. It covers a
+ * write that the replica has passed on, for with `readYourWrites`, the client's default, the replica pulls before it
+ * answers one; not what another client has written. Not for replicas that are opened with `offline`, whose log has frames
+ * of their own. Run against real replicas, by the native client of `@libsql/client` 0.18.0, of a stand-in for the primary,
+ * and not against Turso Cloud.
  */
 export interface LibSQLInfoOptions extends LibSQLSettings {
   /** The path of the file that the replica writes: the database's and `-info`. */
@@ -185,11 +187,12 @@ const CLIENT_INTERVAL = 10;
  * that every write is there that was answered before; it works wherever replicas have a prefix of the primary's commits:
  * files that are copied or restored, embedded replicas, sqld.
  *
- * Not covered is what a read saw of a write between its commit and its bump, and of writes that pass no proxy.
+ * Not covered is what a read saw of a write between its commit and its bump, and of writes that pass no proxy. Beside an
+ * embedded replica `info` covers that, as a further one of the proxy's `databases`.
  *
  * A position costs a `SELECT`, and a write one more transaction: with a `dedicated` client only where somebody has
  * committed since the last one, and shared by all who ask while another one is under way. Run against files of
- * `@libsql/client` 0.18.0 that were copied and restored.
+ * `@libsql/client` 0.18.0 that were copied and restored, and on embedded replicas of a stand-in for the primary.
  *
  * @param options The clients, and the name of this node.
  * @throws {TypeError} When an option has the wrong type.
