@@ -83,9 +83,13 @@ describe("libsql() with -info, beside a real embedded replica", patience, () => 
       }
     }
 
-    await note(0);
-    await Promise.all([write(), read()]);
     const at = (n: number): string => written[n] ?? "";
+    await note(0);
+    await until(
+      "the replica has the table",
+      async () => ((await storage.position()) ?? "") >= at(0),
+    );
+    await Promise.all([write(), read()]);
     assert.deepEqual(
       reads.filter(({ n, seen }) => seen < at(n)),
       [],
