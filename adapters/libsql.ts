@@ -109,10 +109,12 @@ export interface LibSQLIndexOptions extends LibSQLSettings {
 
 /**
  * What {@linkcode libsql} takes beside an embedded replica that syncs with Turso Cloud, or with another `/info`. The file
- * proves that all frames up to its position are in the database; it is written just after them, so that a read at that
- * very moment may see one transaction more than its token says. Reading it costs microseconds. It covers a write that the
- * replica has passed on, for with `readYourWrites`, the client's default, the replica pulls before it answers one. Run
- * against files that the native client of `@libsql/client` 0.18.0 has written, and not against Turso Cloud.
+ * proves that all frames up to its position are in the database. It is written after them, once the disk has them, so
+ * that tokens of reads name the last frame in the write-ahead log beside it. Reading both costs microseconds. It covers a
+ * write that the replica has passed on, for with `readYourWrites`, the client's default, the replica pulls before it
+ * answers one; not what another client has written. Not for replicas that are opened with `offline`, whose log has frames
+ * of their own. Run against real replicas, by the native client of `@libsql/client` 0.18.0, of a stand-in for the primary,
+ * and not against Turso Cloud.
  */
 export interface LibSQLInfoOptions extends LibSQLSettings {
   /** The path of the file that the replica writes: the database's and `-info`. */
@@ -150,6 +152,12 @@ export interface LibSQLStorage extends Storage {
    * @throws {Error} When there is no way to tell, or after `close()`.
    */
   commit(): MaybePromise<Position | undefined>;
+  /**
+   * Returns a position that covers everything that could be read here before this call. Left out: `position()` does.
+   *
+   * @throws {Error} When it cannot be read, or after `close()`.
+   */
+  seen?(): MaybePromise<Position | undefined>;
   /** Calls `changed` when the position or the primary has moved. Nothing is read while nobody subscribes. */
   subscribe(changed: () => void): () => void;
   /** Returns 0 on the primary; elsewhere `undefined`, for libSQL does not tell. */
@@ -180,11 +188,12 @@ const CLIENT_INTERVAL = 10;
  * that every write is there that was answered before; it works wherever replicas have a prefix of the primary's commits:
  * files that are copied or restored, embedded replicas, sqld.
  *
- * Not covered is what a read saw of a write between its commit and its bump, and of writes that pass no proxy.
+ * Not covered is what a read saw of a write between its commit and its bump, and of writes that pass no proxy. Beside an
+ * embedded replica `info` covers that, as a further one of the proxy's `databases`.
  *
  * A position costs a `SELECT`, and a write one more transaction: with a `dedicated` client only where somebody has
  * committed since the last one, and shared by all who ask while another one is under way. Run against files of
- * `@libsql/client` 0.18.0 that were copied and restored.
+ * `@libsql/client` 0.18.0 that were copied and restored, and on embedded replicas of a stand-in for the primary.
  *
  * @param options The clients, and the name of this node.
  * @throws {TypeError} When an option has the wrong type.
@@ -227,7 +236,7 @@ export function libsql(
   const isFile = "info" in options || "walIndex" in options;
   const interval = duration("interval", options.interval, isFile ? FILE_INTERVAL : CLIENT_INTERVAL);
   const watch = createWatch(clock, { interval: () => interval, begin, look }, onError);
-  let seen: string | undefined;
+  let known: string | undefined;
   let looking = false;
   let closed = false;
 
@@ -270,15 +279,20 @@ export function libsql(
     return source.position();
   }
 
+  function seen(): MaybePromise<Position | undefined> {
+    refuseIfClosed("read position");
+    return source.seen === undefined ? source.position() : source.seen();
+  }
+
   function refuseIfClosed(action: string): void {
     if (closed) throw new Error(`Cannot ${action}: the storage is closed`);
   }
 
   /** Remembers how things are. Where that takes time, what happens meanwhile must not be taken for how they were. */
   function begin(): void {
-    seen = undefined;
+    known = undefined;
     const now = state();
-    if (typeof now === "string") seen = now;
+    if (typeof now === "string") known = now;
   }
 
   /** Tells the subscribers when the position or the primary is another than at the last look. */
@@ -297,8 +311,8 @@ export function libsql(
   }
 
   function note(found: string): void {
-    if (found === seen) return;
-    seen = found;
+    if (found === known) return;
+    known = found;
     watch.fire();
   }
 
@@ -324,6 +338,7 @@ export function libsql(
       watch.close();
       source.close();
     },
+    seen,
     ...(source.historyAt && { historyAt: source.historyAt }),
     ...(source.gap && { gap: source.gap }),
   };

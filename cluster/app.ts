@@ -1,4 +1,5 @@
 import { Hono } from "hono";
+import type { MiddlewareHandler } from "hono";
 import { streamSSE } from "hono/streaming";
 import type { Row, Statement, Value } from "./database.ts";
 import type { Point } from "./format.ts";
@@ -35,14 +36,18 @@ export const notesSchema: readonly Statement[] = [
  * Creates the app that runs on every node: notes under `/kv/:key`, which `PUT` replaces and `POST` adds a word to, a
  * greeting under `/`, and the node's positions as server-sent events under `/live`. Every answer says which node gave it,
  * in `X-Node` and `X-Runtime`. A write on a node that is not the primary is answered with 503: it may be tried again.
+ *
+ * @param context The node.
+ * @param middleware What every request passes before it comes to the notes.
  */
-export function createNotes(context: AppContext): App {
+export function createNotes(context: AppContext, ...middleware: readonly MiddlewareHandler[]): App {
   const app = new Hono();
   app.use(async (c, next) => {
     await next();
     c.header("X-Node", context.node);
     c.header("X-Runtime", context.runtime);
   });
+  for (const one of middleware) app.use(one);
   app.onError((error, c) => {
     const isReadOnly = "code" in error && String(error.code).startsWith("SQLITE_READONLY");
     return c.text(`${error.message}\n`, isReadOnly ? 503 : 500);

@@ -1,6 +1,7 @@
 /**
  * `npm start`: a cluster of processes on this machine, one node each on Node, Bun and Deno, each behind the real proxy,
- * and clients that look for reads that are out of date, without the proxy and with it.
+ * and clients that look for reads that are out of date, without the proxy and with it. `npm start -- --libsql`: the same
+ * with embedded replicas of libSQL and no proxy, for the apps are consistent by themselves.
  *
  * @module
  */
@@ -12,6 +13,7 @@ import type { SessionReport } from "../test/session.ts";
 import { createControl } from "./control.ts";
 import { createEdge } from "./edge.ts";
 import { showForwarding } from "./forwarding.ts";
+import { showLibsql } from "./libsql/demo.ts";
 import { startMachines } from "./machines.ts";
 import type { Machines } from "./machines.ts";
 import { stopAll } from "./processes.ts";
@@ -191,7 +193,8 @@ async function main(): Promise<number> {
     setInterval(() => (process.ppid === parent ? undefined : resolve(0)), 250).unref();
   });
   try {
-    const worked = run(settings, root).then((kept) => (kept ? 0 : 1));
+    const show = settings.isLibsql ? showLibsql(settings, root, print) : run(settings, root);
+    const worked = show.then((kept) => (kept ? 0 : 1));
     return await Promise.race([worked, signalled]);
   } finally {
     isEnding = true;

@@ -9,7 +9,9 @@ out of date without the proxy and with it, and stays up to be played with.
   --nodes N      how many nodes, on Node, Bun and Deno in turn (3)
   --no-edge      clients speak to any node, and the proxies forward what belongs to the primary; without this flag an
                  edge stands in front that honours fly-replay
-  --lag MS       how long a transaction takes to the replicas, in milliseconds (150)
+  --libsql       a stand-in for a libSQL primary instead, real embedded replicas, and no proxy: the apps themselves are
+                 consistent, and a front that knows nothing sends each request to any of them
+  --lag MS       how long a transaction takes to the replicas, in milliseconds (150; 200 with --libsql)
   --clients N    how many clients (16)
   --seconds N    how long they look, each time (4)
   --moves N      how often the primary is handed over after that while clients write (0)
@@ -25,6 +27,8 @@ export interface Settings {
   readonly nodes: number;
   /** Whether an edge stands in front. */
   readonly hasEdge: boolean;
+  /** Whether the nodes are embedded replicas of libSQL with apps that are consistent by themselves. */
+  readonly isLibsql: boolean;
   /** How long a transaction takes to the replicas, in milliseconds. */
   readonly lag: number;
   /** How many clients there are. */
@@ -53,12 +57,13 @@ export function readSettings(): Settings | undefined {
     options: {
       nodes: { type: "string", default: "3" },
       "no-edge": { type: "boolean", default: false },
-      lag: { type: "string", default: "150" },
+      libsql: { type: "boolean", default: false },
+      lag: { type: "string" },
       clients: { type: "string", default: "16" },
       seconds: { type: "string", default: "4" },
       moves: { type: "string", default: "0" },
       crashes: { type: "string", default: "0" },
-      proxy: { type: "string", default: "proxy.ts" },
+      proxy: { type: "string" },
       once: { type: "boolean", default: false },
       help: { type: "boolean", default: false },
     },
@@ -70,16 +75,20 @@ export function readSettings(): Settings | undefined {
     numberOf("moves", values.moves, 0),
     numberOf("crashes", values.crashes, 0),
   ];
+  if (values.libsql && (values["no-edge"] || values.proxy !== undefined || moves + crashes > 0)) {
+    throw new RangeError("--libsql: there is no proxy, and no primary that moves");
+  }
   return {
     // Whoever moves the primary needs a node to move it to.
     nodes: numberOf("nodes", values.nodes, moves + crashes > 0 ? 2 : 1),
     hasEdge: !values["no-edge"],
-    lag: numberOf("lag", values.lag, 0),
+    isLibsql: values.libsql,
+    lag: numberOf("lag", values.lag ?? (values.libsql ? "200" : "150"), 0),
     clients: numberOf("clients", values.clients, 1),
     seconds: numberOf("seconds", values.seconds, 0.1),
     moves,
     crashes,
-    proxy: values.proxy,
+    proxy: values.proxy ?? "proxy.ts",
     isOnce: values.once,
   };
 }

@@ -126,7 +126,7 @@ export function createMinter(
 
   /** Returns how far a node has come, and in which history. */
   function whereabouts(storage: Storage, wrote: boolean): MaybePromise<Whereabouts | undefined> {
-    const asked = (wrote && storage.commit?.()) || storage.position();
+    const asked = (wrote ? storage.commit?.() : storage.seen?.()) ?? storage.position();
     return andThen(asked, (position) => {
       if (position === undefined) return undefined;
       return andThen(storage.historyAt?.(position), (history) => {

@@ -72,7 +72,10 @@ export interface ProxyOptions {
    * @default "session"
    */
   readonly reads?: "session" | "all" | "off" | undefined;
-  /** Further databases of the app, by name; each has tokens of its own. Writes run where `storage` says. */
+  /**
+   * Further databases of the app, by name; each has tokens of its own. Writes run where `storage` says. The name is part of
+   * cookies' names, of which `seen` and what begins with `seen_` is taken.
+   */
   readonly databases?: Readonly<Record<string, Storage>> | undefined;
   /**
    * Signs the tokens, so that nobody can make a read wait or go to the primary with one that he has made up. LiteFS's
@@ -358,9 +361,17 @@ function databases(given: Readonly<Record<string, Storage>>): ReadonlyMap<string
   const found = new Map<string, Storage>();
   for (const [name, storage] of Object.entries(given)) {
     checkStorage(`databases.${name}`, storage);
-    found.set(wordOf(`databases.${name}`, name), storage);
+    found.set(databaseName(name), storage);
   }
   return found;
+}
+
+/** What is seen of a database travels in a cookie of its own, and `__txid_seen` is such a one already. */
+function databaseName(name: string): string {
+  if (name !== "seen" && !name.startsWith("seen_")) return wordOf(`databases.${name}`, name);
+  throw new RangeError(
+    `Cannot create proxy: \`databases\` must have other names than "seen" and "seen_…", received ${show(name)}`,
+  );
 }
 
 function wordOf(name: string, value: string): string {

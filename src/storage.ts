@@ -38,6 +38,11 @@ export interface Storage {
   /** Returns a position that covers every write answered before this call. Left out: `position()`. */
   commit?(): MaybePromise<Position | undefined>;
   /**
+   * Returns a position that covers everything that could be read here before this call, for a storage whose `position()`
+   * says what is here for sure, and may say it later than it can be read. Left out: `position()`.
+   */
+  seen?(): MaybePromise<Position | undefined>;
+  /**
    * Returns how many transactions lie between two positions at least; undefined: nobody can tell. It decides which tokens
    * are too far ahead to be true. Left out: the difference of the two as hexadecimal numbers.
    */

@@ -21,6 +21,8 @@ import { promisify } from "node:util";
 import { parse } from "yaml";
 import { expandEnvironment } from "../adapters/drop-in/expand.ts";
 import { keys } from "../adapters/drop-in/keys.ts";
+import { startLibsqlPrimary } from "../cluster/libsql/primary.ts";
+import type { LibsqlPrimary } from "../cluster/libsql/primary.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const litefs = join(root, "examples", "litefs");
@@ -204,17 +206,27 @@ async function freePort(): Promise<number> {
   return free;
 }
 
-/** Does what the `curl` lines of a README say, on the nodes whose ports are published, and tells what they answer. */
-async function followCurls(
-  text: string,
-  urls: Readonly<Record<string, string>>,
-): Promise<{ readonly lines: readonly string[]; readonly jar: ReadonlyMap<string, string> }> {
-  const nodes = new Map(
+/** A node that a README reaches at a port of the machine. */
+interface Published {
+  readonly name: string;
+  readonly url: string;
+}
+
+/** The nodes of the Compose files, by the ports that are published. */
+function composed(urls: Readonly<Record<string, string>>): ReadonlyMap<string, Published> {
+  return new Map(
     Object.entries(compose.services).map(([name, { ports }]) => [
-      ports[0]?.split(":")[0],
+      ports[0]?.split(":")[0] ?? "",
       { name, url: urls[name] ?? "" },
     ]),
   );
+}
+
+/** Does what the `curl` lines of a README say, on the nodes whose ports are published, and tells what they answer. */
+async function followCurls(
+  text: string,
+  nodes: ReadonlyMap<string, Published>,
+): Promise<{ readonly lines: readonly string[]; readonly jar: ReadonlyMap<string, string> }> {
   const jar = new Map<string, string>();
   const lines: string[] = [];
   for (const [line] of text.matchAll(/^curl .*$/gm)) {
@@ -300,11 +312,8 @@ describe("examples/litefs, started", { timeout: 120_000 }, () => {
       start("replica-1", { url }),
       start("replica-2", { url }),
     ]);
-    const answers = await followCurls(read("README.md"), {
-      primary: url,
-      "replica-1": one,
-      "replica-2": two,
-    });
+    const nodes = composed({ primary: url, "replica-1": one, "replica-2": two });
+    const answers = await followCurls(read("README.md"), nodes);
     assert.deepEqual(answers.lines, [
       "replica-1: 200 Written from primary",
       "replica-2: 200 hello from replica-2",
@@ -338,13 +347,34 @@ describe("examples/hono-litefs", () => {
   });
 });
 
+/** Makes a project of an example that needs no proxy, with the package as it is here for the one that it installs. */
+function install(example: string, project: string): void {
+  for (const name of ["app.ts", "migrate.ts", "package.json"])
+    copyFileSync(join(example, name), join(project, name));
+  const { dependencies } = JSON.parse(readFileSync(join(example, "package.json"), "utf8"));
+  for (const name of Object.keys(dependencies)) {
+    const at = join(project, "node_modules", name);
+    mkdirSync(dirname(at), { recursive: true });
+    if (name !== "@txid/proxy") symlinkSync(join(root, "node_modules", name), at);
+    else installOwn(at);
+  }
+}
+
+function installOwn(at: string): void {
+  mkdirSync(at);
+  for (const name of ["adapters", "src"]) symlinkSync(join(root, name), join(at, name));
+  const { name, version, type } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+  const { exports } = JSON.parse(readFileSync(join(root, "deno.json"), "utf8"));
+  writeFileSync(join(at, "package.json"), JSON.stringify({ name, version, type, exports }));
+}
+
 describe("examples/hono-litefs, started", { timeout: 120_000 }, () => {
   const running = new Set<ChildProcess>();
   let directory: string;
 
   beforeEach(() => {
     directory = mkdtempSync(join(tmpdir(), "txid-example-"));
-    install(directory);
+    install(hono, directory);
   });
   afterEach(async () => {
     const ended = Array.from(running, async (child) => {
@@ -356,27 +386,6 @@ describe("examples/hono-litefs, started", { timeout: 120_000 }, () => {
     await Promise.all(ended);
     rmSync(directory, { recursive: true, force: true });
   });
-
-  /** Makes a project of the example, with the package as it is here for the one that it installs. */
-  function install(project: string): void {
-    for (const name of ["app.ts", "migrate.ts", "package.json"])
-      copyFileSync(join(hono, name), join(project, name));
-    const { dependencies } = JSON.parse(readHono("package.json"));
-    for (const name of Object.keys(dependencies)) {
-      const at = join(project, "node_modules", name);
-      mkdirSync(dirname(at), { recursive: true });
-      if (name !== "@txid/proxy") symlinkSync(join(root, "node_modules", name), at);
-      else installOwn(at);
-    }
-  }
-
-  function installOwn(at: string): void {
-    mkdirSync(at);
-    for (const name of ["adapters", "src"]) symlinkSync(join(root, name), join(at, name));
-    const { name, version, type } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
-    const { exports } = JSON.parse(readFileSync(join(root, "deno.json"), "utf8"));
-    writeFileSync(join(at, "package.json"), JSON.stringify({ name, version, type, exports }));
-  }
 
   /** Starts the app on a node that has what LiteFS shows there. */
   async function start(hostname: string, primary: { url: string } | undefined): Promise<string> {
@@ -398,16 +407,7 @@ describe("examples/hono-litefs, started", { timeout: 120_000 }, () => {
       },
     });
     running.add(child);
-    let written = "";
-    return new Promise((resolve, reject) => {
-      child.once("error", reject);
-      child.once("close", (code) => reject(new Error(`It ended with ${code}: ${written}`)));
-      child.stdout.on("data", (bytes: Uint8Array) => {
-        written += String(bytes);
-        const port = /listening on http:\/\/localhost:(\d+)/.exec(written)?.[1];
-        if (port !== undefined) resolve(`http://127.0.0.1:${port}`);
-      });
-    });
+    return urlOf(child);
   }
 
   it("writes by way of a replica and reads on another one, as the README does", async () => {
@@ -419,11 +419,8 @@ describe("examples/hono-litefs, started", { timeout: 120_000 }, () => {
       start("replica-1", { url }),
       start("replica-2", { url }),
     ]);
-    const answers = await followCurls(readHono("README.md"), {
-      primary: url,
-      "replica-1": one,
-      "replica-2": two,
-    });
+    const nodes = composed({ primary: url, "replica-1": one, "replica-2": two });
+    const answers = await followCurls(readHono("README.md"), nodes);
     assert.deepEqual(answers.lines, [
       "replica-1: 200 Written from primary",
       "replica-2: 200 hello from replica-2",
@@ -434,3 +431,91 @@ describe("examples/hono-litefs, started", { timeout: 120_000 }, () => {
     assert.deepEqual([health.status, await health.text()], [200, "OK\n"]);
   });
 });
+
+const turso = join(root, "examples", "hono-turso");
+const readTurso = (name: string): string => readFileSync(join(turso, name), "utf8");
+
+describe("examples/hono-turso, started", { timeout: 120_000 }, () => {
+  const running = new Set<ChildProcess>();
+  let directory: string;
+  let primary: LibsqlPrimary;
+
+  beforeEach(async () => {
+    directory = mkdtempSync(join(tmpdir(), "txid-example-"));
+    install(turso, directory);
+    // What one node has written the other one has later, for to the stand-in a token is a replica.
+    primary = await startLibsqlPrimary({ directory: join(directory, "primary"), delay: 200 });
+  });
+  afterEach(async () => {
+    const ended = Array.from(running, async (child) => {
+      const closed = once(child, "close");
+      child.kill("SIGTERM");
+      await closed;
+    });
+    running.clear();
+    await Promise.all(ended);
+    await primary.stop();
+    rmSync(directory, { recursive: true, force: true });
+  });
+
+  /** Runs a line of the README, which sets variables and then runs a program on Node, on this runtime. */
+  function runLine(line: string, variables: Readonly<Record<string, string>>): ChildProcess {
+    const words = line.split(" ");
+    const at = words.indexOf("node");
+    const own = Object.fromEntries(words.slice(0, at).map((word) => word.split("=")));
+    const [command, ...args] = programOf(words[at + 1] ?? "");
+    const child = spawn(command, args, {
+      cwd: directory,
+      stdio: ["ignore", "pipe", "inherit"],
+      env: { ...process.env, TURSO_DATABASE_URL: primary.url, ...own, ...variables },
+    });
+    running.add(child);
+    child.once("close", () => running.delete(child));
+    return child;
+  }
+
+  it("has the dependencies of the other examples", () => {
+    assert.equal(readTurso("package.json"), read("package.json"));
+  });
+
+  it("writes on one node and reads on the other one, as the README does", async () => {
+    const text = readTurso("README.md");
+    const [migrate = "", ...apps] = [...text.matchAll(/^(?:\w+=\S+ )*node .*$/gm)].map(String);
+    const [code] = await once(runLine(migrate, {}), "close");
+    assert.equal(code, 0);
+    const nodes = new Map<string, Published>();
+    for (const line of apps) {
+      const [, published = "", name = ""] = /^PORT=(\d+) HOSTNAME=(\w+) /.exec(line) ?? [];
+      const child = runLine(line, { PORT: "0", TURSO_AUTH_TOKEN: name });
+      nodes.set(published, { name, url: await urlOf(child) });
+    }
+    const answers = await followCurls(text, nodes);
+    assert.deepEqual(answers.lines, [
+      "one: 200 Written from one",
+      "two: 200 hello from two",
+      "two: 200 Written from two",
+      "one: 200 hello again from one",
+    ]);
+    assert.ok(answers.jar.has("__txid") && answers.jar.has("__txid_replica"));
+    // And without the cookies it may be too early.
+    await primary.setDelay(60_000);
+    const [one = "", two = ""] = Array.from(nodes.values(), ({ url }) => url);
+    const written = await fetch(`${one}/notes/b`, { method: "PUT", body: "hello" });
+    assert.equal(written.status, 200);
+    assert.equal((await fetch(`${two}/notes/b`)).status, 404);
+  });
+});
+
+/** Waits until an app tells at which port it listens. */
+function urlOf(child: ChildProcess): Promise<string> {
+  let written = "";
+  return new Promise((resolve, reject) => {
+    child.once("error", reject);
+    child.once("close", (code) => reject(new Error(`It ended with ${code}: ${written}`)));
+    child.stdout?.on("data", (bytes: Uint8Array) => {
+      written += String(bytes);
+      const port = /listening on http:\/\/localhost:(\d+)/.exec(written)?.[1];
+      if (port !== undefined) resolve(`http://127.0.0.1:${port}`);
+    });
+  });
+}

@@ -235,6 +235,27 @@ describe("libsql() with -info", () => {
     assert.equal(storage.historyAt, undefined);
   });
 
+  it("covers what can be read before the file says so: the frames of the write-ahead log", async () => {
+    const wal = place.path.replace(/-info$/, "-wal");
+    place.replace(infoText(1, 7));
+    assert.equal(storage.seen?.(), "0000000100000007");
+    for (const [frames, position] of [
+      [0, "0000000100000007"],
+      [7, "0000000100000007"],
+      [9, "0000000100000009"],
+    ] as const) {
+      writeFileSync(wal, new Uint8Array(32 + frames * (24 + 4096)));
+      assert.equal(storage.seen?.(), position);
+      assert.equal(await storage.commit(), position);
+      assert.equal(storage.position(), "0000000100000007");
+    }
+    // Begun, and not whole.
+    appendFileSync(wal, new Uint8Array(100));
+    assert.equal(storage.seen?.(), "0000000100000009");
+    place.remove();
+    assert.equal(storage.seen?.(), undefined);
+  });
+
   it("counts the frames between positions of one generation", () => {
     assert.equal(storage.gap?.("0000000100000009", "0000000100000007"), 2);
     assert.equal(storage.gap?.("0000000200000009", "0000000100000007"), undefined);

@@ -118,6 +118,47 @@ describe("npm start", { skip: isNode ? false : "the command itself always runs o
     });
   }
 
+  it(
+    "shows with --libsql what the middleware prevents on embedded replicas, prints lines that work, and ends",
+    { timeout: 90_000 },
+    async () => {
+      const start = run("--libsql", "--seconds", "1");
+      let isOver = false;
+      void start.ended.then(() => (isOver = true));
+      await until(
+        "it says what to try",
+        () => isOver || start.output().includes("# and more"),
+        60_000,
+      );
+      const output = start.output();
+      const numbers = (line: string): number[] =>
+        (new RegExp(`^${line}((?: +\\d+)+)$`, "m").exec(output)?.[1] ?? "")
+          .trim()
+          .split(/ +/)
+          .map(Number);
+      const [, , staleWithout = 0] = numbers("without the middleware");
+      const [reads = 0, writes = 0, ...violations] = numbers("with the middleware");
+      assert.ok(staleWithout > 0 && reads > 0 && writes > 0, output);
+      assert.deepEqual(violations, [0, 0, 0], output);
+      for (const runtime of ["node", "bun", "deno"]) {
+        assert.equal(output.match(new RegExp(`^  ${runtime} [0-9.]+ `, "gm"))?.length, 2, runtime);
+      }
+      const lines = output.slice(output.indexOf("in another terminal:") + 20);
+      const said = spawnSync("sh", ["-e"], { input: lines, encoding: "utf8", timeout: 40_000 });
+      assert.equal(said.status, 0, said.stderr);
+      assert.match(said.stdout, /No such note\n from n/);
+      for (const node of ["n1", "n2", "n3"]) {
+        assert.ok(said.stdout.includes(`hello again from ${node}\n`), said.stdout);
+      }
+      assert.match(said.stdout, /^Node n2 on bun [0-9.]+ at [0-9a-f]{16}$/m);
+      const pids = pidsIn(output);
+      assert.equal(pids.length, 4);
+      start.signal("SIGINT");
+      assert.equal(await start.ended, 0);
+      assert.deepEqual(pids.filter(isAlive), []);
+    },
+  );
+
   it("ends when whoever started it is gone", { timeout: 60_000 }, async () => {
     const shell = spawn("sh", ["-c", `"${process.execPath}" --import tsx cluster/main.ts; true`], {
       cwd: fileURLToPath(new URL("..", import.meta.url)),
@@ -140,6 +181,9 @@ describe("npm start", { skip: isNode ? false : "the command itself always runs o
     const text = run("--lag", "soon");
     assert.equal(await text.ended, 2);
     assert.equal(text.output(), '--lag: "soon" is not a number from 0 up\n');
+    const both = run("--libsql", "--moves", "1");
+    assert.equal(await both.ended, 2);
+    assert.match(both.output(), /^--libsql: there is no proxy/);
     const help = run("--help");
     assert.equal(await help.ended, 0);
     assert.match(help.output(), /^Usage: npm start -- /);

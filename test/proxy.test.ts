@@ -179,6 +179,18 @@ describe("createProxy() with writes", () => {
     assert.equal(minted(await node(here, { storage }).send("POST", "/")), T28);
   });
 
+  it("mints for a read what seen() returns where the storage has one", async () => {
+    const storage = {
+      position: () => T26,
+      primary: () => here,
+      commit: () => T28,
+      seen: () => Promise.resolve(T27),
+    };
+    const one = node(here, { storage });
+    assert.deepEqual(header(await one.send("GET", "/", ["Txid", "0"]), "txid"), [T27]);
+    assert.deepEqual(header(await one.send("POST", "/", ["Txid", "0"]), "txid"), [T28]);
+  });
+
   it("mints nothing without a database", async () => {
     const primary = node(here);
     primary.state.position = undefined;
@@ -863,6 +875,11 @@ describe("createProxy() with bad options", () => {
       { target: "http://x", storage, trustedProxies: ["fly"] },
       /`trustedProxies`: "fly"/,
     ],
+    ...["seen", "seen_users"].map((name): [string, ProxyOptions, RegExp] => [
+      `a database ${name}, whose cookie would be that of another one`,
+      { target: "http://x", storage, databases: { [name]: storage } },
+      /`databases` must have other names than "seen" and "seen_…", received "seen/,
+    ]),
     [
       "an odd secureCookie",
       { target: "http://x", storage, secureCookie: "yes" as never },

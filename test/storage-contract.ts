@@ -92,6 +92,18 @@ export function storageContract(
       );
 
       test(
+        "is no more than what seen() covers, and follows it",
+        [],
+        on(async ({ storage, advance }) => {
+          const position = await advance();
+          await until(async () => (await storage.position()) === position);
+          const seen = storage.seen === undefined ? position : await storage.seen();
+          assert.ok(seen !== undefined && seen >= position);
+          await until(async () => ((await storage.position()) ?? "") >= seen);
+        }),
+      );
+
+      test(
         "goes down when an earlier state is restored",
         ["rewind"],
         on(async ({ storage, advance, rewind }) => {

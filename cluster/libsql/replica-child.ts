@@ -7,9 +7,13 @@
 import { getRequestListener } from "@hono/node-server";
 import { parseArgs } from "node:util";
 import { createNotes } from "../app.ts";
+import type { App } from "../app.ts";
 import { listen } from "../listen.ts";
+import type { Listener } from "../listen.ts";
 import { openEmbedded } from "./embedded.ts";
 import { createFollower } from "./follower.ts";
+import { createConsistent, libsqlWays } from "./ways.ts";
+import type { LibsqlWay } from "./ways.ts";
 
 const { values } = parseArgs({
   options: {
@@ -17,8 +21,7 @@ const { values } = parseArgs({
     primary: { type: "string", default: "" },
     directory: { type: "string", default: "" },
     interval: { type: "string", default: "50" },
-    port: { type: "string", default: "0" },
-    "api-port": { type: "string", default: "0" },
+    ports: { type: "string", default: "0" },
   },
 });
 const { name, primary, directory } = values;
@@ -26,15 +29,27 @@ const { name, primary, directory } = values;
 // Ctrl-C reaches every process of the terminal; the one that started this one decides about the end.
 process.on("SIGINT", () => undefined);
 
-const { context, path, index } = openEmbedded({
+const embedded = openEmbedded({
   name,
   primary,
   directory,
   interval: Number(values.interval),
 });
-const notes = getRequestListener(createNotes(context));
-const app = await listen((request, response) => void notes(request, response), Number(values.port));
+const { context, path, index } = embedded;
+
+function serve(app: App, port: number): Promise<Listener> {
+  const answer = getRequestListener(app);
+  return listen((request, response) => void answer(request, response), port);
+}
+
+const [port = 0, apiPort = 0, ...wayPorts] = values.ports.split(",").map(Number);
 const follower = createFollower({ name, primary, path, index });
-const api = await listen(follower, Number(values["api-port"]));
-process.stdout.write(`${JSON.stringify({ url: app.url, apiUrl: api.url, path })}\n`);
+const { url: apiUrl } = await listen(follower, apiPort);
+const { url } = await serve(createNotes(context), port);
+const wayUrls = new Map<LibsqlWay, string>();
+for (const [at, way] of libsqlWays.entries()) {
+  const app = createConsistent(way, { embedded, primary, apiUrl });
+  wayUrls.set(way, (await serve(app, wayPorts[at] ?? 0)).url);
+}
+process.stdout.write(`${JSON.stringify({ url, apiUrl, path, ...Object.fromEntries(wayUrls) })}\n`);
 process.stdin.resume().once("close", () => process.exit(0));

@@ -4,6 +4,8 @@ import { start } from "../processes.ts";
 import type { Runtime, Started } from "../processes.ts";
 import { thisRuntime } from "./primary.ts";
 import { readyOf } from "./ready.ts";
+import { libsqlWays } from "./ways.ts";
+import type { LibsqlWay } from "./ways.ts";
 
 /** What a replica is made of. */
 export interface LibsqlReplicaOptions {
@@ -15,10 +17,6 @@ export interface LibsqlReplicaOptions {
   readonly directory: string;
   /** How often it asks the primary for more, in milliseconds. @default 50 */
   readonly interval?: number;
-  /** The app's port, which a restart has again. @default a free one */
-  readonly port?: number;
-  /** The port of the server that speaks hrana, which a restart has again. @default a free one */
-  readonly apiPort?: number;
   /** What it runs on. @default the runtime of this process */
   readonly runtime?: Runtime;
 }
@@ -27,6 +25,8 @@ export interface LibsqlReplicaOptions {
 export interface LibsqlReplica {
   /** Its name. */
   readonly name: string;
+  /** What it runs on. */
+  readonly runtime: Runtime;
   /** The app's origin. The app writes through the embedded replica, which sends it to the primary. */
   readonly url: string;
   /**
@@ -34,6 +34,8 @@ export interface LibsqlReplica {
    * it has the `replication_index` that they ask for, and passes everything else on to the primary. It has no cursor.
    */
   readonly apiUrl: string;
+  /** Where the same app is consistent by itself, by the way in which it is. */
+  readonly consistent: Readonly<Record<LibsqlWay, string>>;
   /** The path of the replica's SQLite file; beside it, `-info` has the position. */
   readonly path: string;
   /** Its process. */
@@ -53,41 +55,40 @@ export async function startLibsqlReplica(options: LibsqlReplicaOptions): Promise
   const { name, directory, runtime = thisRuntime() } = options;
   mkdirSync(directory, { recursive: true });
 
-  async function open(ports: readonly [number, number]): Promise<{
-    process: Started;
-    url: string;
-    apiUrl: string;
-    path: string;
-  }> {
+  // A restart has them again.
+  const ports: number[] = [];
+  for (let count = 0; count < 2 + libsqlWays.length; count += 1) {
+    ports.push(await freePort());
+  }
+
+  async function open(): Promise<{ process: Started; told: Readonly<Record<string, string>> }> {
     const args = Object.entries({
       "--name": name,
       "--primary": options.primary,
       "--directory": directory,
       "--interval": `${options.interval ?? 50}`,
-      "--port": `${ports[0]}`,
-      "--api-port": `${ports[1]}`,
+      "--ports": ports.join(","),
     }).flat();
     const process = await start(runtime, "cluster/libsql/replica-child.ts", args, directory);
-    const { url = "", apiUrl = "", path = "" } = await readyOf(process, `${name} on ${runtime}`);
-    return { process, url, apiUrl, path };
+    return { process, told: await readyOf(process, `${name} on ${runtime}`) };
   }
 
-  const { process, url, apiUrl, path } = await open([
-    options.port ?? (await freePort()),
-    options.apiPort ?? (await freePort()),
-  ]);
+  const { process, told } = await open();
+  const { url = "", apiUrl = "", path = "", info = "", row = "", both = "", tracker = "" } = told;
   let running = process;
 
   return {
     name,
+    runtime,
     url,
     apiUrl,
+    consistent: { info, row, both, tracker },
     path,
     process: () => running,
     stop: () => running.stop(0),
     async restart() {
       await running.stop(0);
-      running = (await open([Number(new URL(url).port), Number(new URL(apiUrl).port)])).process;
+      running = (await open()).process;
     },
   };
 }

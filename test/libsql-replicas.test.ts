@@ -1,0 +1,175 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, describe, it } from "node:test";
+import { createClient } from "@libsql/client";
+import type { Client } from "@libsql/client";
+import { libsql } from "../adapters/libsql.ts";
+import { connect } from "../cluster/libsql/connection.ts";
+import { startLibsqlPrimary } from "../cluster/libsql/primary.ts";
+import type { LibsqlPrimary } from "../cluster/libsql/primary.ts";
+import { startLibsqlReplica } from "../cluster/libsql/replica.ts";
+import type { LibsqlReplica } from "../cluster/libsql/replica.ts";
+import { libsqlWays } from "../cluster/libsql/ways.ts";
+import { checkSessions, createJar } from "./session.ts";
+import type { Jar, SessionReport } from "./session.ts";
+import { until } from "./until.ts";
+
+const root = mkdtempSync(join(tmpdir(), "txid-libsql-"));
+let replicas: readonly [LibsqlReplica, LibsqlReplica];
+let primary: LibsqlPrimary;
+let remote: Client;
+
+// Processes take long to start on a machine that is busy.
+const patience = { timeout: 60_000 };
+
+before(async () => {
+  primary = await startLibsqlPrimary({ directory: join(root, "primary") });
+  remote = createClient({ url: primary.url });
+  await remote.executeMultiple(
+    "CREATE TABLE notes (key TEXT PRIMARY KEY, value TEXT NOT NULL); CREATE TABLE counts (n); INSERT INTO counts VALUES (0)",
+  );
+  const start = (name: string): Promise<LibsqlReplica> =>
+    startLibsqlReplica({ name, primary: primary.url, directory: join(root, name), interval: 20 });
+  replicas = await Promise.all([start("one"), start("two")]);
+}, patience);
+
+after(async () => {
+  remote.close();
+  await Promise.all(replicas.map((replica) => replica.stop()));
+  await primary.stop();
+  rmSync(root, { recursive: true, force: true });
+}, patience);
+
+describe("libsql() with -info, beside a real embedded replica", patience, () => {
+  it("covers with seen() whatever could be read, and with position() no more than what is there", async () => {
+    const [{ path }] = replicas;
+    // As any app on that node reads; the replica syncs in its own process, and goes on doing so.
+    const connection = connect(path, true);
+    const storage = libsql({ info: `${path}-info` });
+    const rounds = 60;
+    /** Where the primary was when each number had been written. */
+    const written: string[] = [];
+    const reads: { n: number; next: number; position: string; seen: string }[] = [];
+    let isOver = false;
+
+    async function note(n: number): Promise<void> {
+      written[n] = (await primary.status()).index.toString(16).padStart(16, "0");
+    }
+
+    async function write(): Promise<void> {
+      for (let n = 1; n <= rounds; n += 1) {
+        await remote.execute(`UPDATE counts SET n = ${n}`);
+        await note(n);
+        // In the middle the frames begin anew.
+        if (n === rounds / 2) await primary.roll();
+      }
+      isOver = true;
+    }
+
+    function number(): number {
+      const [[value] = []] = connection.run("SELECT n FROM counts").rows;
+      return value?.type === "integer" ? Number(value.value) : NaN;
+    }
+
+    async function read(): Promise<void> {
+      while (!isOver) {
+        const n = number();
+        const position = String(await storage.position());
+        const seen = String(await storage.seen?.());
+        reads.push({ n, next: number(), position, seen });
+        await new Promise((resolve) => setTimeout(resolve, 0));
+      }
+    }
+
+    const at = (n: number): string => written[n] ?? "";
+    await note(0);
+    await until(
+      "the replica has the table",
+      async () => ((await storage.position()) ?? "") >= at(0),
+    );
+    await Promise.all([write(), read()]);
+    assert.deepEqual(
+      reads.filter(({ n, seen }) => seen < at(n)),
+      [],
+    );
+    assert.deepEqual(
+      reads.filter(({ next, position }) => next < rounds / 2 && position > at(next)),
+      [],
+    );
+    // It never asks for what does not come to be.
+    const last = at(rounds);
+    assert.ok(reads.every(({ seen }) => seen <= last));
+    // And this is what it is for: the file comes after the rows.
+    assert.ok(reads.some(({ n, position }) => position < at(n)));
+    storage.close();
+    connection.close();
+  });
+});
+
+describe("consistency() on real embedded replicas", patience, () => {
+  /** Few clients and rounds, for everything here runs at once: `npm start -- --libsql` does it with more. */
+  const check = (urls: readonly string[]): Promise<SessionReport> =>
+    checkSessions({ urls, site: "http://app.example", clients: 3, rounds: 2, duration: 20_000 });
+
+  it("sees without it that reads are out of date, so that the check can fail", async () => {
+    await primary.setDelay(3000);
+    const { stale, errors } = await check(replicas.map(({ url }) => url));
+    assert.ok(stale > 0);
+    assert.equal(errors, 0);
+    await primary.setDelay(200);
+  });
+
+  for (const way of libsqlWays) {
+    it(`shows each client what it has written and no less than before (${way})`, async () => {
+      const report = await check(replicas.map(({ consistent }) => consistent[way]));
+      const { reads, writes, stale, back, errors, examples } = report;
+      assert.deepEqual([reads, writes, stale, errors], [42, 6, 0, 0], examples.join("\n"));
+      // With the row a read may see a write that is yet to be answered, and so it may with the index.
+      if (way === "info" || way === "both") assert.equal(back, 0, examples.join("\n"));
+    });
+  }
+
+  for (const way of ["info", "both"] as const) {
+    it(`lets nobody hang whose token is of a past that a restore has lost (${way})`, async () => {
+      await primary.setDelay(0);
+      const urls = replicas.map(({ consistent }) => consistent[way]);
+      const jar = createJar();
+      const ask = (url: string, init?: RequestInit): Promise<string> => say(jar, url, init);
+      await ask(`${urls[0]}/kv/${way}`, { method: "PUT", body: "kept" });
+      await primary.save(way);
+      await ask(`${urls[0]}/kv/${way}`, { method: "PUT", body: "lost" });
+      assert.equal(await ask(`${urls[1]}/kv/${way}`), "lost");
+      await primary.restore(way);
+      // What the row counts would go on from before; who restores says so.
+      if (way === "both") await promote();
+      await until("the restore is everywhere", async () => {
+        const shown = await Promise.all(
+          replicas.map(({ url }) => say(createJar(), `${url}/kv/${way}`)),
+        );
+        return shown.every((text) => text === "kept");
+      });
+      const begin = performance.now();
+      for (const url of urls) assert.equal(await ask(`${url}/kv/${way}`), "kept");
+      await ask(`${urls[1]}/kv/${way}`, { method: "PUT", body: "new" });
+      assert.equal(await ask(`${urls[0]}/kv/${way}`), "new");
+      assert.ok(performance.now() - begin < 3000);
+    });
+  }
+
+  async function promote(): Promise<void> {
+    const storage = libsql({ client: remote, node: "restored" });
+    await storage.promote();
+    storage.close();
+  }
+
+  async function say(jar: Jar, url: string, init: RequestInit = {}): Promise<string> {
+    const at = new URL(url);
+    const page = new URL(at.pathname, "http://app.example");
+    const cookie = jar.header(page);
+    const response = await fetch(at, { ...init, headers: cookie === undefined ? {} : { cookie } });
+    jar.take(response.headers.getSetCookie(), page);
+    return (await response.text()).trim();
+  }
+});
