@@ -1,5 +1,5 @@
-import { createJar } from "../test/session.ts";
-import type { Jar } from "../test/session.ts";
+import { createJar } from "./session.ts";
+import type { Jar } from "./session.ts";
 import { sleep } from "./sleep.ts";
 
 /** How clients load a cluster. */

@@ -8,8 +8,8 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { checkSessions, hasKept, sessionTable } from "../test/session.ts";
-import type { SessionReport } from "../test/session.ts";
+import { checkSessions, hasKept, sessionTable } from "./session.ts";
+import type { SessionReport } from "./session.ts";
 import { createControl } from "./control.ts";
 import { createEdge } from "./edge.ts";
 import { showForwarding } from "./forwarding.ts";

@@ -14,7 +14,7 @@ import type { ClusterNode } from "../cluster/node.ts";
 import { parseReplay, parseReplayBody } from "../cluster/replay.ts";
 import type { Clock } from "../src/clock.ts";
 import { openProxy } from "./front.ts";
-import { checkSessions } from "./session.ts";
+import { checkSessions } from "../cluster/session.ts";
 import { until } from "./until.ts";
 
 interface ManualClock extends Clock {

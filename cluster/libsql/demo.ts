@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { createClient } from "@libsql/client";
-import { checkSessions, hasKept, sessionTable } from "../../test/session.ts";
-import type { SessionReport } from "../../test/session.ts";
+import { checkSessions, hasKept, sessionTable } from "../session.ts";
+import type { SessionReport } from "../session.ts";
 import { notesSchema } from "../app.ts";
 import { createEdge } from "../edge.ts";
 import type { Runtime } from "../processes.ts";

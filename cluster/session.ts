@@ -2,7 +2,7 @@
  * Checks the guarantees of sessions from outside: many clients, each with a cookie jar of its own, write and read
  * numbers through an edge or a list of proxies, and every answer is held against what that client knows already.
  *
- * As a program: `node --import tsx test/session.ts --edge http://127.0.0.1:8080 --seconds 8 --clients 16`. Without an edge
+ * As a program: `node --import tsx cluster/session.ts --edge http://127.0.0.1:8080 --seconds 8 --clients 16`. Without an edge
  * each `--proxy` names an entrance of the same site, and a client takes its cookies to all of them, as it does where one
  * name has several addresses. The app behind must keep text under `/kv/KEY` (`PUT` and `GET`, 404 for an unknown key).
  *
@@ -158,7 +158,7 @@ export interface SessionOptions {
 }
 
 /** What was seen. */
-export interface SessionCounts {
+interface SessionCounts {
   /** Reads that were answered. */
   reads: number;
   /** Writes that were answered. */
@@ -333,8 +333,8 @@ function describeError(error: Error): string {
   return error.cause instanceof Error ? `${error.message}: ${error.cause.message}` : error.message;
 }
 
-const usage = `Usage: node --import tsx test/session.ts --edge URL [--seconds 5] [--clients 16]
-       node --import tsx test/session.ts --proxy URL [--proxy URL …] [--seconds 5] [--clients 16]
+const usage = `Usage: node --import tsx cluster/session.ts --edge URL [--seconds 5] [--clients 16]
+       node --import tsx cluster/session.ts --proxy URL [--proxy URL …] [--seconds 5] [--clients 16]
 `;
 
 /** What several entrances without an edge are to their clients. */
