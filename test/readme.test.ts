@@ -106,10 +106,12 @@ describe("README.md", () => {
     });
   }
 
-  it("lists every key with its default and its meaning", () => {
+  it("lists every key with its values, its default and its meaning", () => {
     const expected = keyNames().map((name) => {
-      const { standard, help } = keys[name];
-      return `|\`${name}\`|${standard}|${help}|`.replaceAll(/-+/g, "-");
+      const { standard, help, sign, flag } = keys[name];
+      const one = flag === "switch" ? "true, false" : sign.replaceAll("|", ", ");
+      const value = flag === "values" ? `list of ${one}` : one;
+      return `|\`${name}\`|${value}|${standard}|${help}|`.replaceAll(/-+/g, "-");
     });
     assert.deepEqual(table("keys"), expected);
   });
