@@ -1,6 +1,6 @@
 import type { Claim, Claims } from "./claims.ts";
 import { type Clock, timeOfDay } from "./clock.ts";
-import { all, andThen } from "./maybe-promise.ts";
+import { andThen, each } from "./maybe-promise.ts";
 import type { Signer } from "./signature.ts";
 import type { MaybePromise, Position, Storage } from "./storage.ts";
 import type { Token } from "./token.ts";
@@ -89,14 +89,14 @@ export function createJudge(
   const reads: (Read | undefined)[] = [];
 
   return (claims) => {
-    const judged = databases.map((database, index) => {
+    const judged = each(databases, (database, index) => {
       const claim = claims.claims[index];
       if (claim === undefined) return NOTHING;
       return andThen(positionFor(claim, database, index), (position) =>
         judgeClaim(database, claim, position),
       );
     });
-    return andThen(all(judged), (findings) => {
+    return andThen(judged, (findings) => {
       const { standing, isBehind, forged } = findings.reduce(both);
       if (forged.length === 0) return { standing, isBehind, believed: claims, forged: false };
       return { standing, isBehind, believed: without(claims, forged), forged: true };
@@ -124,8 +124,8 @@ export function createJudge(
     claim: Claim,
     position: Position | undefined,
   ): MaybePromise<Finding> {
-    const judged = claim.tokens.map((token) => judgeToken(database, token, position));
-    return andThen(all(judged), (findings) => findings.reduce(both));
+    const judged = each(claim.tokens, (token) => judgeToken(database, token, position));
+    return andThen(judged, (findings) => findings.reduce(both));
   }
 
   /** Judges one token; what this node has anyway is not looked at any further. */

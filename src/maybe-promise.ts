@@ -19,8 +19,28 @@ export function andThen<T, R>(
   return isPromise(value) ? value.then(go) : go(value);
 }
 
-/** Goes on with all values: in this turn if they are at hand. */
-export function all<T>(values: readonly MaybePromise<T>[]): MaybePromise<readonly T[]> {
+/**
+ * Asks for something of each value, and goes on with all that is found: in this turn if it is at hand. Who throws at once
+ * is taken for one who rejects: what the others have promised would else reject for nobody, which ends the process.
+ *
+ * @param values The values.
+ * @param ask Asks for something of one of them.
+ */
+export function each<T, R>(
+  values: readonly T[],
+  ask: (value: T, index: number) => MaybePromise<R>,
+): MaybePromise<readonly R[]> {
+  const found = values.map((value, index): MaybePromise<R> => {
+    try {
+      return ask(value, index);
+    } catch (error) {
+      return rejected(error);
+    }
+  });
   // None of them is a promise then, which the types cannot say.
-  return values.some(isPromise) ? Promise.all(values) : (values as readonly T[]);
+  return found.some(isPromise) ? Promise.all(found) : (found as readonly R[]);
+}
+
+async function rejected(error: unknown): Promise<never> {
+  throw error;
 }

@@ -2,7 +2,7 @@ import type { Claim, Claims } from "./claims.ts";
 import { timeOfDay } from "./clock.ts";
 import { cameSecurely } from "./peer.ts";
 import { type Database, standingOf } from "./judge.ts";
-import { all, andThen } from "./maybe-promise.ts";
+import { andThen, each } from "./maybe-promise.ts";
 import type { IncomingRequest, ResponseMessage } from "./message.ts";
 import { type Carriage, isShareable, type Minted, withTokens } from "./mint.ts";
 import type { ResolvedOptions } from "./options.ts";
@@ -61,10 +61,10 @@ export function createMinter(
     if (!isDue(facts)) return response;
     if (response.status === 101 || isShareable(request.method, response.headers)) return response;
     // The positions are read as late as can be, so that they cover what the app has done.
-    const found = databases.map((one, index) =>
+    const found = each(databases, (one, index) =>
       orReport(() => tokenOf(one, claims.claims[index], wrote)),
     );
-    return andThen(all(found), (tokens) => carry(response, facts, tokens));
+    return andThen(found, (tokens) => carry(response, facts, tokens));
   }
 
   /** Puts the tokens that were found on a response. */
@@ -120,8 +120,8 @@ export function createMinter(
     position: Position,
   ): MaybePromise<boolean> {
     if (claim === undefined) return true;
-    const standings = claim.tokens.map((held) => standingOf(storage, held, position));
-    return andThen(all(standings), (found) => found.every((one) => one === "caught up"));
+    const standings = each(claim.tokens, (held) => standingOf(storage, held, position));
+    return andThen(standings, (found) => found.every((one) => one === "caught up"));
   }
 
   /** Returns how far a node has come, and in which history. */

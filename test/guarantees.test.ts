@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import process from "node:process";
 import { describe, it } from "node:test";
 import fc from "fast-check";
 import type { HeaderLines, IncomingRequest, ProxyOptions, ResponseMessage } from "../src/index.ts";
@@ -647,6 +648,29 @@ describe("createProxy() with several databases", () => {
     );
     const byHeader = await one.send("GET", "/", ["Txid", "0"]);
     assert.deepEqual(header(byHeader, "txid"), [`${T27}, users=${T28}`]);
+  });
+
+  it("leaves no rejection to nobody when they fail at once, each in its own way", async () => {
+    const users = {
+      position: () => {
+        throw new Error("users are unreadable");
+      },
+      primary: () => elsewhere,
+    };
+    const storage = {
+      position: () => Promise.reject(new Error("unreadable")),
+      primary: () => elsewhere,
+    };
+    const one = node(elsewhere, { storage, databases: { users } });
+    const lost: unknown[] = [];
+    const take = (reason: unknown): void => void lost.push(reason);
+    process.on("unhandledRejection", take);
+    const tokens = ["Cookie", `__txid=${T27}; __txid_users=${T27}`];
+    assert.equal((await answered(one, "GET", "/", tokens)).status, 504);
+    // Runtimes tell of what rejects for nobody at the end of the turn.
+    await new Promise((resolve) => setTimeout(resolve));
+    process.off("unhandledRejection", take);
+    assert.deepEqual(lost, []);
   });
 
   it("tells of each when one of them is taken to another history meanwhile", async () => {
