@@ -6,7 +6,7 @@ import { andThen, isPromise } from "./maybe-promise.ts";
 import type { IncomingRequest } from "./message.ts";
 import type { ResolvedOptions } from "./options.ts";
 import { createSeats } from "./seats.ts";
-import type { MaybePromise, Primary } from "./storage.ts";
+import type { MaybePromise, Primary, Storage } from "./storage.ts";
 import { createWaiters, type WaitOutcome } from "./waiters.ts";
 
 /** What a proxy knows of its node: the databases here, where the primary is, and who waits. */
@@ -50,12 +50,23 @@ export function createNode(settings: ResolvedOptions): Node {
   const databases: Database[] = all.map(([name, one]) => ({
     name,
     storage: one,
-    waiters: createWaiters(one, clock, onError),
+    waiters: createWaiters(watchedOf(one), clock, onError),
   }));
   const readClaims = createClaimReader(databases.map(({ name }) => name));
   const judgeClaims = createJudge(databases, { ...settings, maxAge: settings.cookieExpiry });
   let isClosed = false;
   const seats = createSeats(settings.maxWaiters, settings.maxWaitersPerClient);
+
+  /**
+   * What those look at who wait for a database. Writes run where `storage` says: of a primary that another database names
+   * a wait would end at once and anew, for ever.
+   */
+  function watchedOf(one: Storage): Pick<Storage, "position" | "primary" | "subscribe"> {
+    if (one === storage) return one;
+    const watched = { position: () => one.position(), primary: () => storage.primary() };
+    if (one.subscribe === undefined) return watched;
+    return { ...watched, subscribe: (changed) => one.subscribe?.(changed) ?? (() => {}) };
+  }
 
   async function primary(): Promise<Primary> {
     return (await orReport(() => storage.primary())) ?? { at: "unknown" };

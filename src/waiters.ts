@@ -52,7 +52,7 @@ interface Waiter {
  * @param onError Gets what the storage throws while it is watched; the waiters go on waiting.
  */
 export function createWaiters(
-  storage: Storage,
+  storage: Pick<Storage, "position" | "primary" | "subscribe">,
   clock: Clock,
   onError: (error: unknown) => void,
 ): Waiters {

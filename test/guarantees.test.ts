@@ -650,6 +650,20 @@ describe("createProxy() with several databases", () => {
     assert.deepEqual(header(byHeader, "txid"), [`${T27}, users=${T28}`]);
   });
 
+  it("lets a read wait on a replica whatever the others' storages say of the primary", async () => {
+    let asked = 0;
+    const users = {
+      // Found in the end, so that who asks on and on does not do so for ever.
+      position: () => (++asked < 1000 ? T26 : T28),
+      primary: () => here,
+    };
+    const one = node(elsewhere, { databases: { users } });
+    const waiting = begin(one.send("GET", "/", ["Cookie", `__txid_users=${T27}`]));
+    await one.clock.advance(50);
+    assert.equal(waiting.response(), undefined);
+    assert.ok(asked < 100, `asked ${asked} times`);
+  });
+
   it("leaves no rejection to nobody when they fail at once, each in its own way", async () => {
     const users = {
       position: () => {
