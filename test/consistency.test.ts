@@ -892,6 +892,24 @@ describe("consistency() of @txid/proxy/fetch", () => {
     assert.equal(txidOf(new Request("http://app.test/")), undefined);
   });
 
+  it("keeps answers apart that the app gives as one to requests of the same moment", async () => {
+    const shared = new Response(null, { status: 204 });
+    const consistent = wrapper({ storage: memory({ position: position(1) }) });
+    const app = consistent(() => shared);
+    const ask = (method: string, headers: HeadersInit): Promise<Response> =>
+      app(new Request("http://app.test/", { method, headers }));
+    const answers = await Promise.all([
+      ask("GET", {}),
+      ask("POST", { Txid: position(1) }),
+      ask("POST", {}),
+    ]);
+    assert.deepEqual(answers.map(cookies), [{}, {}, { __txid: position(1) }]);
+    assert.deepEqual(
+      answers.map(({ headers }) => headers.get("txid")),
+      [null, position(1), null],
+    );
+  });
+
   it("takes no token of a word that comes after the answer", async () => {
     const consistent = wrapper({ storage: memory({ position: position(0) }) });
     let late = (): void => {};

@@ -7,8 +7,15 @@ export interface Given<T> {
   withLines(message: ResponseMessage): T | Response;
 }
 
-/** The lines that responses had which were given before: one without a body may be given to many. */
-const pristine = new WeakMap<Response, HeaderLines>();
+/** What became of a response. One without a body may be given to many, and to several at once. */
+interface Fate {
+  /** Whether it was given more than once, so that its lines are not one request's to change. */
+  isShared: boolean;
+  /** The lines that it had before they were changed for the one request that it was given to. */
+  pristine: HeaderLines | undefined;
+}
+
+const fates = new WeakMap<Response, Fate>();
 
 /**
  * Reads what an app has given, without touching its body: on Bun a text whose stream was looked at is sent without its
@@ -18,14 +25,15 @@ export function readGiven<T extends Response | void>(value: T): Given<T> {
   if (value === undefined)
     return { message: messageOf(101, "", [], () => {}), withLines: () => value };
   // TypeScript does not take `void` for the undefined that was ruled out.
-  const given = renewed(value as Response);
+  const { given, fate } = take(value as Response);
   const lines = linesOf(given.headers);
   const message = messageOf(given.status, given.statusText, lines, () => given.body?.cancel());
   return {
     message: { ...message, source: given },
     withLines: ({ headers, source }) => {
       if (source === given) return given;
-      pristine.set(given, lines);
+      if (fate.isShared) return withLines(copyOf(given), headers);
+      fate.pristine = lines;
       return withLines(given, headers);
     },
   };
@@ -50,11 +58,21 @@ function messageOf(
   return { status, statusText, headers, body };
 }
 
-/** Returns a response as the app has made it, though it was given before and has the lines of that answer on it. */
-function renewed(response: Response): Response {
-  const lines = pristine.get(response);
-  if (lines === undefined) return response;
-  return withLines(new Response(response.body, response), lines);
+/** Takes a response as the app has made it, though it was given before and has the lines of that answer on it. */
+function take(response: Response): { readonly given: Response; readonly fate: Fate } {
+  const known = fates.get(response);
+  if (known?.pristine !== undefined) {
+    const given = withLines(copyOf(response), known.pristine);
+    return { given, fate: { isShared: false, pristine: undefined } };
+  }
+  const fate = known ?? { isShared: false, pristine: undefined };
+  fate.isShared = known !== undefined;
+  fates.set(response, fate);
+  return { given: response, fate };
+}
+
+function copyOf(response: Response): Response {
+  return new Response(response.body, response);
 }
 
 /** Returns the response with these lines: itself, where they can be changed, else a copy. */
@@ -64,7 +82,7 @@ function withLines(response: Response, lines: HeaderLines): Response {
     return response;
   } catch {
     // What fetch() returns can be given, not changed (https://fetch.spec.whatwg.org/#concept-headers-guard).
-    const copy = new Response(response.body, response);
+    const copy = copyOf(response);
     setLines(copy.headers, lines);
     return copy;
   }
