@@ -44,20 +44,27 @@ export function formatCookie(
   { expiry, secure, now }: Pick<Carriage, "expiry" | "secure" | "now">,
 ): string {
   const expires = value === undefined ? PAST : spellExpiry(now + expiry);
-  const last = spelled.get(name);
-  if (last?.value === value && last?.expires === expires && last?.secure === secure)
-    return last.line;
   const seconds = value === undefined ? 0 : Math.ceil(expiry / 1000);
+  const last = spelled.get(name);
+  const isLast = last?.value === value && last?.expires === expires && last?.secure === secure;
+  // Proxies of one process may keep their cookies for times of their own.
+  if (last?.seconds === seconds && isLast) return last.line;
   const flags = secure ? "; HttpOnly; Secure; SameSite=Lax" : "; HttpOnly";
   const line = `${name}=${value ?? ""}; Path=/; Expires=${expires}; Max-Age=${seconds}${flags}`;
-  spelled.set(name, { value, expires, secure, line });
+  spelled.set(name, { value, expires, secure, seconds, line });
   return line;
 }
 
 /** What each cookie was last: until the next transaction or the next second all clients get the same. */
 const spelled = new Map<
   string,
-  { value: string | undefined; expires: string; secure: boolean; line: string }
+  {
+    value: string | undefined;
+    expires: string;
+    secure: boolean;
+    seconds: number;
+    line: string;
+  }
 >();
 
 const spellExpiry = createDateSpeller();

@@ -26,6 +26,11 @@ describe("formatCookie()", () => {
     assert.ok(cookie.endsWith("; HttpOnly; Secure; SameSite=Lax"), cookie);
   });
 
+  it("tells each cookie's own age, though another one ends in the same second", () => {
+    formatCookie("__txid", T27, { ...COOKIES, expiry: 240_000, now: NOW + 60_000 });
+    assert.equal(formatCookie("__txid", T27, COOKIES), `__txid=${T27}${ATTRIBUTES}`);
+  });
+
   it("takes a cookie away", () => {
     assert.equal(
       formatCookie("__txid", undefined, COOKIES),
