@@ -111,8 +111,10 @@ export function createJudge(
   ): MaybePromise<Position | undefined> {
     const now = clock.now();
     const read = reads[index];
-    if (read !== undefined && now - read.at < FRESH && claim.position <= read.position)
-      return read.position;
+    const age = read === undefined ? Infinity : now - read.at;
+    // A clock that stepped back must not prolong what is kept.
+    const isFresh = age >= 0 && age < FRESH;
+    if (read !== undefined && isFresh && claim.position <= read.position) return read.position;
     return andThen(storage.position(), (position) => {
       reads[index] = position === undefined ? undefined : { position, at: now };
       return position;

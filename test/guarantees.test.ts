@@ -3,7 +3,7 @@ import process from "node:process";
 import { describe, it } from "node:test";
 import fc from "fast-check";
 import type { HeaderLines, IncomingRequest, ProxyOptions, ResponseMessage } from "../src/index.ts";
-import { settled } from "./fake-clock.ts";
+import { fakeClock, settled } from "./fake-clock.ts";
 import { eventually } from "./http1-wire.ts";
 import {
   begin,
@@ -208,6 +208,19 @@ describe("createProxy() with a node that is behind", () => {
     const response = begin(one.send("GET", "/", [...cookie(T28), ...FLY]));
     await settled();
     assert.equal(response.response()?.status, 409);
+  });
+
+  it("takes no position for fresh that was read before the clock stepped back", async () => {
+    const clock = fakeClock();
+    let back = 0;
+    const one = node(elsewhere, { clock: { ...clock, now: () => clock.now() - back } });
+    await one.send("GET", "/", cookie(T27));
+    back = 60_000;
+    one.state.position = T26;
+    const behind = begin(one.send("GET", "/", cookie(T27)));
+    await settled();
+    assert.equal(behind.response(), undefined);
+    await clock.advance(10_000);
   });
 
   for (const [name, headers, options] of [
