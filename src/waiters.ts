@@ -59,6 +59,7 @@ export function createWaiters(
   const byPosition = createHeap<Waiter>((a, b) => (a.target ?? "") < (b.target ?? ""));
   const byDeadline = createHeap<Waiter>((a, b) => a.deadline < b.deadline);
   const forRole = new Set<Waiter>();
+  const interval = storage.subscribe === undefined ? POLL_INTERVAL : ROLE_INTERVAL;
   let waiting = 0;
   let turns = 0;
   let closed = false;
@@ -127,7 +128,8 @@ export function createWaiters(
   function schedule(): void {
     if (waiting === 0) return;
     const now = clock.now();
-    const poll = storage.subscribe === undefined ? POLL_INTERVAL : ROLE_INTERVAL;
+    // While a look is under way there is nothing to be asked, but deadlines come.
+    const poll = looking ? Infinity : interval;
     const at = Math.min(now + poll, byDeadline.peek()?.deadline ?? Infinity);
     if (timer !== undefined && timerAt <= at) return;
     clock.clearTimeout(timer);
@@ -146,19 +148,21 @@ export function createWaiters(
   async function look(withRole: boolean): Promise<void> {
     if (looking) {
       lookAgain ||= withRole;
+      expire();
+      schedule();
       return;
     }
     looking = true;
     try {
       if (byPosition.peek() !== undefined) {
         const position = storage.position();
-        const reached = isPromise(position) ? await position : position;
+        const reached = isPromise(position) ? await answer(position) : position;
         if (reached !== undefined) wake(reached);
       }
       if (waiting > 0 && (withRole || forRole.size > 0)) {
         lastRole = clock.now();
         const primary = storage.primary();
-        tell(isPromise(primary) ? await primary : primary);
+        tell(isPromise(primary) ? await answer(primary) : primary);
       }
     } catch (error) {
       onError(error);
@@ -172,6 +176,12 @@ export function createWaiters(
     }
     lookAgain = false;
     schedule();
+  }
+
+  /** Returns what the storage answers; a storage that takes its time must not hold those whose time is up. */
+  function answer<T>(pending: Promise<T>): Promise<T> {
+    schedule();
+    return pending;
   }
 
   /** Ends all waits whose position is reached, in the order in which they began. */

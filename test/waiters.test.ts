@@ -86,6 +86,24 @@ describe("createWaiters()", () => {
     assert.equal(wait.outcome, "timeout");
   });
 
+  it("times out at the deadline although the storage does not answer", async () => {
+    const clock = fakeClock();
+    const silent: Storage = {
+      position: () => new Promise(() => {}),
+      primary: () => ({ at: "elsewhere", hostname: "p" }),
+      subscribe: () => () => {},
+    };
+    const waiters = createWaiters(silent, clock, () => {});
+    const [early, late] = [100, 5000].map((timeout) =>
+      watch(waiters.forPosition(txid(1), timeout, never)),
+    );
+    await clock.advance(100);
+    assert.deepEqual([early?.outcome, late?.outcome], ["timeout", undefined]);
+    await clock.advance(4900);
+    assert.equal(late?.outcome, "timeout");
+    assert.equal(clock.timers(), 0);
+  });
+
   it("lets go of a client that leaves", async () => {
     const room = open();
     const client = new AbortController();
