@@ -158,8 +158,8 @@ export const MUTANTS: readonly Mutant[] = [
     "waiters see nothing but what they are told",
     13,
     "src/waiters.ts",
-    "const poll = storage.subscribe === undefined ? POLL_INTERVAL : ROLE_INTERVAL;",
-    "const poll = Infinity;",
+    "const interval = storage.subscribe === undefined ? POLL_INTERVAL : ROLE_INTERVAL;",
+    "const interval = Infinity;",
   ),
   mutant(
     "histories are not told apart",
@@ -250,8 +250,8 @@ export const MUTANTS: readonly Mutant[] = [
     "the second database does not count",
     1,
     "src/judge.ts",
-    "const judged = databases.map(",
-    "const judged = databases.slice(0, 1).map(",
+    "const judged = each(databases, ",
+    "const judged = each(databases.slice(0, 1), ",
   ),
   mutant(
     "what the primary's proxy may have taken is sent again",

@@ -264,7 +264,9 @@ export async function play(one: Case, ground: Ground, host: string): Promise<voi
     exchange: async (request, response) => {
       const client = await dial(port);
       client.send(request);
-      const app = await front.asked();
+      const app = await front.asked().catch((error: Error) => {
+        throw new Error(`${error.message}; the client got ${JSON.stringify(client.text())}`);
+      });
       await app.until(isWhole);
       app.send(asLast(response));
       app.socket.end();
