@@ -64,6 +64,12 @@ interface Terms {
 /** How long a proxy may take to show that it is alive, in milliseconds. */
 const PROBE_TIMEOUT = 1000;
 
+/**
+ * How long a connection to the primary's proxy may always take, in milliseconds, however late it is: round the world and
+ * back is a third of a second, and who loses the first packet waits another one.
+ */
+const CONNECT_TIME = 2000;
+
 /** Creates the way from a node to the primary's proxy. */
 export function createDirect(settings: ResolvedOptions, node: Node, reporter: Reporter): Direct {
   const { isTrusted, clock, hold, onError, clientHeader } = settings;
@@ -171,7 +177,7 @@ export function createDirect(settings: ResolvedOptions, node: Node, reporter: Re
       const connect = {
         begin: () => {
           connecting = new AbortController();
-          const left = Math.max(deadline - clock.now(), LOOK_INTERVAL);
+          const left = Math.max(deadline - clock.now(), CONNECT_TIME);
           if (patience > 0) timer = clock.setTimeout(giveUp, left);
           return connecting.signal;
         },

@@ -34,17 +34,26 @@ const KEYS = { keys: [{ id: "k1", secret: "0123456789abcdef" }] };
 interface Network {
   /** What reached the proxy of a node, in the order in which it came. */
   arrived: { at: string; request: UpstreamRequest }[];
-  /** What is wrong with the connection to a node: an error, or that nothing comes until it is aborted. */
+  /** What is wrong with the connection to a node: an error, that nothing comes until it is aborted, or that it takes long. */
   fault: (
     name: string,
     request: UpstreamRequest,
-  ) => TransportError | "silence" | "no connection" | undefined;
+  ) => TransportError | "silence" | "no connection" | "long way" | undefined;
   add(name: string, primary: Node["state"]["primary"], options?: Partial<ProxyOptions>): Node;
 }
 
 /** Creates a network; every node's address is `http://NAME:8080`. */
 function network(): Network {
   const nodes = new Map<string, Node>();
+
+  function arriveAt(host: string, request: UpstreamRequest): Promise<ResponseMessage> {
+    const next = nodes.get(host);
+    if (next === undefined) return Promise.reject(new TransportError("unreachable", host));
+    request.connect?.done();
+    if (request.target !== "/litefs/health") self.arrived.push({ at: host, request });
+    return next.proxy.handle(incoming(request));
+  }
+
   const self: Network = {
     arrived: [],
     fault: () => undefined,
@@ -59,16 +68,20 @@ function network(): Network {
           }
           const fault = self.fault(host, request);
           if (fault === "no connection") return noConnection(request);
+          if (fault === "long way") {
+            const connecting = new Promise<void>((resolve) => {
+              one.clock.setTimeout(resolve, LONG_WAY);
+            });
+            return Promise.race([connecting, noConnection(request)]).then(() =>
+              arriveAt(host, request),
+            );
+          }
           if (fault === "silence") {
             request.connect?.done();
             return silence(request.signal);
           }
           if (fault !== undefined) return Promise.reject(fault);
-          const next = nodes.get(host);
-          if (next === undefined) return Promise.reject(new TransportError("unreachable", host));
-          request.connect?.done();
-          if (request.target !== "/litefs/health") self.arrived.push({ at: host, request });
-          return next.proxy.handle(incoming(request));
+          return arriveAt(host, request);
         },
         ...options,
       });
@@ -78,6 +91,9 @@ function network(): Network {
   };
   return self;
 }
+
+/** How long a connection takes to the other side of the world when a packet is lost, in milliseconds. */
+const LONG_WAY = 1400;
 
 function noConnection({ connect, signal }: UpstreamRequest): Promise<never> {
   return new Promise((_, reject) => {
@@ -186,6 +202,14 @@ describe("createProxy() with direct forwarding", () => {
     assert.equal(pending.response(), undefined);
     await replica.clock.advance(1);
     assert.equal(pending.response()?.status, 200);
+  });
+
+  it("reads from the primary on the other side of the world what it cannot serve in time", async () => {
+    const { net, primary, replica } = pair();
+    net.fault = () => "long way";
+    const response = await within(replica, 8000, replica.send("GET", "/", cookie(T28)));
+    assert.equal(response.status, 200);
+    assert.equal(primary.seen.length, 1);
   });
 
   it("reads from the primary what it cannot serve in time", async () => {
