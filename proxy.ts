@@ -7,13 +7,14 @@
 import process from "node:process";
 import { primaryUrl } from "./adapters/drop-in/primary-url.ts";
 import { run } from "./adapters/drop-in/run.ts";
-import { watchState } from "./adapters/drop-in/state.ts";
+import { createTargetLog, watchState } from "./adapters/drop-in/state.ts";
 import { litefs } from "./adapters/litefs.ts";
 import { serve } from "./adapters/serve.ts";
 import { createProxy } from "./src/index.ts";
 
 const code = await run(async (settings, log) => {
   const onError = log.error;
+  const { target, targetConnectTimeout = 30_000 } = settings.proxy;
   const { databases, ...place } = settings.storage;
   const storage = litefs({ ...place, onError });
   const others = databases.map((db) => [db, litefs({ ...place, db, onError })] as const);
@@ -24,6 +25,7 @@ const code = await run(async (settings, log) => {
     databases: Object.fromEntries(others),
     onError,
     onDecision: log.decision,
+    onTarget: createTargetLog(target, targetConnectTimeout, log),
   });
   const server = await serve(proxy, { ...settings.server, onError });
   const stopWatching = watchState(storage, log);

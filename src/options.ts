@@ -235,6 +235,11 @@ export interface ProxyOptions {
   readonly onError?: ((error: unknown) => void) | undefined;
   /** Gets every decision as it is made; must not throw. */
   readonly onDecision?: ((decision: Decision) => void) | undefined;
+  /**
+   * Gets false when the target refuses the first connection, so that requests wait for it from now on, and true when it
+   * listens again; must not throw.
+   */
+  readonly onTarget?: ((isListening: boolean) => void) | undefined;
 }
 
 /** The options, complete and checked. */
@@ -279,6 +284,7 @@ export interface ResolvedOptions {
   readonly clock: Clock;
   readonly onError: (error: unknown) => void;
   readonly onDecision: ((decision: Decision) => void) | undefined;
+  readonly onTarget: ((isListening: boolean) => void) | undefined;
 }
 
 /**
@@ -347,6 +353,7 @@ export function resolveOptions(options: ProxyOptions): ResolvedOptions {
     clock: options.clock ?? systemClock,
     onError: options.onError ?? (() => {}),
     onDecision: options.onDecision,
+    onTarget: options.onTarget,
   };
 }
 

@@ -10,7 +10,7 @@ import { after, afterEach, before, beforeEach, describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 import { createLog, type Log } from "../adapters/drop-in/log.ts";
 import { run, type Start } from "../adapters/drop-in/run.ts";
-import { createStateLog } from "../adapters/drop-in/state.ts";
+import { createStateLog, createTargetLog } from "../adapters/drop-in/state.ts";
 import type { End, Host } from "../adapters/drop-in/system.ts";
 import type { Storage } from "../src/index.ts";
 
@@ -449,6 +449,21 @@ describe("createStateLog()", () => {
   });
 });
 
+describe("createTargetLog()", () => {
+  it("says that the app does not listen, what that does to requests, and that it listens again", () => {
+    const { log, lines } = createMemoryLog("text");
+    const tell = createTargetLog("http://localhost:8081", 30_000, log);
+    tell(false);
+    tell(true);
+    createTargetLog("http://localhost:8081", 0, log)(false);
+    assert.deepEqual(lines, [
+      "! warn: the app does not listen on http://localhost:8081: requests wait for it for up to 30s\n",
+      "the app listens on http://localhost:8081\n",
+      "! warn: the app does not listen on http://localhost:8081: requests are answered with 502\n",
+    ]);
+  });
+});
+
 const root = fileURLToPath(new URL("..", import.meta.url));
 
 /** What the current runtime needs to run the drop-in. */
@@ -596,6 +611,27 @@ describe("proxy.ts", { timeout: 120_000 }, () => {
       } finally {
         rmSync(replica, { recursive: true });
       }
+    }
+  });
+
+  it("says that the app does not listen while a request waits for it, and that it listens again", async () => {
+    const late = createServer((_, response) => response.end("late"));
+    await new Promise<void>((resolve) => void late.listen(0, "127.0.0.1", resolve));
+    const { port } = late.address() as AddressInfo; // A server on TCP has no other kind of address.
+    await new Promise((resolve) => late.close(resolve));
+    const proxy = launch("--config", configure(), "--target", `127.0.0.1:${port}`);
+    const answer = fetchText(`${await listening(proxy)}/a`);
+    const line = `warn: the app does not listen on http://127.0.0.1:${port}: requests wait for it for up to 30s\n`;
+    await until("the line", () => proxy.output.error === line);
+    late.listen(port, "127.0.0.1");
+    try {
+      assert.equal((await answer).text, "late");
+      const good = `\nthe app listens on http://127.0.0.1:${port}\n`;
+      await until("the other line", () => proxy.output.out.includes(good));
+      assert.equal(proxy.output.error, line);
+    } finally {
+      late.closeAllConnections();
+      late.close();
     }
   });
 
