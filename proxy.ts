@@ -7,7 +7,7 @@
 import process from "node:process";
 import { primaryUrl } from "./adapters/drop-in/primary-url.ts";
 import { run } from "./adapters/drop-in/run.ts";
-import { createTargetLog, watchState } from "./adapters/drop-in/state.ts";
+import { createStorageLog, createTargetLog, watchState } from "./adapters/drop-in/state.ts";
 import { litefs } from "./adapters/litefs.ts";
 import { serve } from "./adapters/serve.ts";
 import { createProxy } from "./src/index.ts";
@@ -16,8 +16,11 @@ const code = await run(async (settings, log) => {
   const onError = log.error;
   const { target, targetConnectTimeout = 30_000 } = settings.proxy;
   const { databases, ...place } = settings.storage;
-  const storage = litefs({ ...place, onError });
-  const others = databases.map((db) => [db, litefs({ ...place, db, onError })] as const);
+  const storage = litefs({ ...place, onError: createStorageLog(place.dir, true, log) });
+  const onOtherError = createStorageLog(place.dir, false, log);
+  const others = databases.map(
+    (db) => [db, litefs({ ...place, db, onError: onOtherError })] as const,
+  );
   const proxy = createProxy({
     ...settings.proxy,
     primaryUrl: primaryUrl(settings.primaryUrl),

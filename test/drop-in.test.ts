@@ -635,6 +635,19 @@ describe("proxy.ts", { timeout: 120_000 }, () => {
     }
   });
 
+  it("warns once that LiteFS is not there, and names the directory", async () => {
+    const path = configure("  databases: [other.db]\n");
+    const dir = join(directory, "nowhere");
+    const proxy = launch("--config", path, "--dir", dir);
+    const url = await listening(proxy);
+    await until("the role", () => proxy.output.error.includes("no primary known"));
+    await fetchText(`${url}/litefs/health`);
+    const lines = proxy.output.error.split("\n").filter((line) => line.includes(dir));
+    assert.deepEqual(lines, [
+      `warn: no LiteFS at ${dir} (there is no .lag): is it mounted? "dir" names the directory`,
+    ]);
+  });
+
   it("lets health fail first and requests in flight end", async () => {
     const proxy = launch("--config", configure(), "--drain-delay", "1h");
     const url = await listening(proxy);
