@@ -159,6 +159,18 @@ describe("run()", () => {
     assert.deepEqual(events, []);
   });
 
+  it("names everything that is missing at once, and where the flags are explained", async () => {
+    const nothing = createHost({ argv: [] });
+    assert.equal(await run(nothing.start, nothing.host), 2);
+    assert.equal(
+      nothing.output.error,
+      '--target: missing or empty, write the app\'s host and port such as "localhost:8081"; --addr: missing or empty, write the address to listen on such as ":8080"; --db: missing or empty, write the name of the database such as "my.db" (and there is no configuration file), see --help\n',
+    );
+    const wrong = createHost({ argv: ["--adr=:1"] });
+    assert.equal(await run(wrong.start, wrong.host), 2);
+    assert.equal(wrong.output.error, "--adr: unknown flag, did you mean --addr, see --help\n");
+  });
+
   it("ends with 2 when a part refuses what it is given", async () => {
     const { host, output } = createHost({});
     const start: Start = () => Promise.reject(new TypeError("Cannot create proxy: no"));

@@ -178,9 +178,10 @@ describe("npm start", { skip: isNode ? false : "the command itself always runs o
   it("refuses flags that it does not know, and explains itself", async () => {
     const wrong = run("--speed");
     assert.equal(await wrong.ended, 2);
+    assert.match(wrong.output(), /--speed.*, see --help\n$/);
     const text = run("--lag", "soon");
     assert.equal(await text.ended, 2);
-    assert.equal(text.output(), '--lag: "soon" is not a number from 0 up\n');
+    assert.equal(text.output(), '--lag: "soon" is not a number from 0 up, see --help\n');
     const both = run("--libsql", "--moves", "1");
     assert.equal(await both.ended, 2);
     assert.match(both.output(), /^--libsql: there is no proxy/);

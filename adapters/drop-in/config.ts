@@ -125,13 +125,17 @@ function settingsOf(
 ): Settings {
   const get = <Name extends keyof Values>(name: Name): Values[Name] => valueOf(given, name);
   const [target, addr, db] = [get("target"), get("addr"), get("db")];
-  if (target === "")
-    throw missing("target", 'the app\'s host and port such as "localhost:8081"', sources);
-  if (addr === undefined)
-    throw missing("addr", 'the address to listen on such as ":8080"', sources);
-  if (db === "") throw missing("db", 'the name of the database such as "my.db"', sources);
-  if (get("replay-by") === "region" && get("replay-region") === "")
-    throw missing("replay-region", 'the regions where the primary may be such as "iad"', sources);
+  const needsRegion = get("replay-by") === "region" && get("replay-region") === "";
+  const absent = [
+    ...(target === "" ? [missing("target", EXAMPLES.target, sources)] : []),
+    ...(addr === undefined ? [missing("addr", EXAMPLES.addr, sources)] : []),
+    ...(db === "" ? [missing("db", EXAMPLES.db, sources)] : []),
+    ...(needsRegion ? [missing("replay-region", EXAMPLES["replay-region"], sources)] : []),
+  ];
+  if (addr === undefined || absent.length > 0) {
+    const hint = sources.file === undefined ? " (and there is no configuration file)" : "";
+    throw new ConfigError(`${absent.join("; ")}${hint}, see --help`);
+  }
   if (reaches(target, addr)) {
     const place = placeOf("target", sources);
     throw new ConfigError(
@@ -215,9 +219,16 @@ function apiOf({ file, read }: Sources): string | false {
   return at(`${file?.name}:${read?.lines.get("http.addr")}: http.addr`, () => parseApi(addr));
 }
 
-function missing(name: keyof Values, example: string, sources: Sources): ConfigError {
-  const hint = sources.file === undefined ? " (and there is no configuration file)" : "";
-  return new ConfigError(`${placeOf(name, sources)}: missing or empty, write ${example}${hint}`);
+/** What stands for a key that is needed. */
+const EXAMPLES = {
+  target: 'the app\'s host and port such as "localhost:8081"',
+  addr: 'the address to listen on such as ":8080"',
+  db: 'the name of the database such as "my.db"',
+  "replay-region": 'the regions where the primary may be such as "iad"',
+} as const;
+
+function missing(name: keyof Values, example: string, sources: Sources): string {
+  return `${placeOf(name, sources)}: missing or empty, write ${example}`;
 }
 
 /** Names where a key's value comes from, or where it should have been given. */
