@@ -929,3 +929,31 @@ describe("createProxy() with bad options", () => {
     it(`refuses ${name}`, () => assert.throws(() => createProxy(options), message));
   }
 });
+
+describe("createProxy() with options that there are not", () => {
+  const refused: readonly (readonly [object, string])[] = [
+    [{ waitTimout: 3 }, "`waitTimout` is not an option, did you mean `waitTimeout`"],
+    [{ wait_timeout: 3 }, "`wait_timeout` is not an option, did you mean `waitTimeout`"],
+    [{ zzzzzz: undefined }, "`zzzzzz` is not an option"],
+    [
+      { replay: { regoin: "iad" } },
+      "`replay.regoin` is not an option, did you mean `replay.region`",
+    ],
+    [
+      { target: "localhost:8081" },
+      '`target` must be an http(s) URL or a function, received "localhost:8081", write "http://localhost:8081"',
+    ],
+  ];
+  for (const [options, message] of refused) {
+    it(`refuses ${JSON.stringify(options)}`, () => {
+      assert.throws(() => node(here, options), {
+        name: "TypeError",
+        message: `Cannot create proxy: ${message}`,
+      });
+    });
+  }
+
+  it("takes undefined for an option that is left out", () => {
+    node(here, { waitTimeout: undefined, replay: { region: undefined } });
+  });
+});
