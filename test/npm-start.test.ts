@@ -67,6 +67,10 @@ describe("npm start", { skip: isNode ? false : "the command itself always runs o
           const [reads = 0, writes = 0, stale, , errors] = numbers("through the proxy");
           assert.ok(staleWithout > 0 && reads > 0 && writes > 0, output);
           assert.deepEqual([stale, errors], [0, 0]);
+          assert.match(
+            output,
+            /^With the proxy 0 of [\d,]+ reads were stale; without it [1-9][\d,]* of [\d,]+ were\.$/m,
+          );
           for (const runtime of ["node", "bun", "deno"]) {
             const lines = output.match(new RegExp(`^  ${runtime} [0-9.]+ `, "gm"));
             assert.equal(lines?.length, 2, runtime);
