@@ -171,6 +171,16 @@ describe("run()", () => {
     assert.equal(wrong.output.error, "--adr: unknown flag, did you mean --addr, see --help\n");
   });
 
+  it("names the variable that is not set where its line is wrong", async () => {
+    const files = { "proxy.yml": 'proxy:\n  addr: ":$PORT"\n' };
+    const { host, start, output } = createHost({ argv: [], files });
+    assert.equal(await run(start, host), 2);
+    assert.match(
+      output.error,
+      /^proxy\.yml:2: proxy\.addr: ":" is not an address, .* \(\$PORT is not set\)\n$/,
+    );
+  });
+
   it("ends with 2 when a part refuses what it is given", async () => {
     const { host, output } = createHost({});
     const start: Start = () => Promise.reject(new TypeError("Cannot create proxy: no"));

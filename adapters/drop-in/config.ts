@@ -102,7 +102,10 @@ export function configure(
 ): Config {
   const expand = (text: string): string =>
     flags.expandEnvironment ? expandEnvironment(text, lookup) : text;
-  const read = file === undefined ? undefined : parseFile(file.name, expand(file.text));
+  const read =
+    file === undefined
+      ? undefined
+      : withUnset(file, flags, lookup, () => parseFile(file.name, expand(file.text)));
   const sources: Sources = { flags, file, read };
   const given: Partial<Values> = { ...read?.values, ...flags.values };
   const dir = given.dir || read?.fuseDir || "/litefs";
@@ -115,6 +118,28 @@ export function configure(
     settings: settingsOf({ ...known, "client-header": clientHeader }, dir, api, sources),
     shown: show({ ...known, dir, api }, sources),
   };
+}
+
+/** Runs `read`, and names the variables that are not set in the line of which it complains. */
+function withUnset<T>(
+  file: ConfigFile,
+  flags: Flags,
+  lookup: (name: string) => string | undefined,
+  read: () => T,
+): T {
+  try {
+    return read();
+  } catch (error) {
+    if (!(error instanceof ConfigError) || !flags.expandEnvironment) throw error;
+    const number = /^:(\d+):/.exec(error.message.slice(file.name.length))?.[1];
+    const line = file.text.split(/\r\n?|\n/)[Number(number) - 1] ?? "";
+    const names = [...line.matchAll(/\$(?:(\w+)|\{\s*(\w+)\s*\})/g)].map((m) => m[1] ?? m[2] ?? "");
+    const unset = [...new Set(names)].filter((name) => lookup(name) === undefined);
+    if (unset.length === 0) throw error;
+    const verb = unset.length === 1 ? "is" : "are";
+    const list = unset.map((name) => `$${name}`).join(", ");
+    throw new ConfigError(`${error.message} (${list} ${verb} not set)`);
+  }
 }
 
 function settingsOf(
