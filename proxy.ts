@@ -7,16 +7,20 @@
 import process from "node:process";
 import { primaryUrl } from "./adapters/drop-in/primary-url.ts";
 import { run } from "./adapters/drop-in/run.ts";
-import { watchState } from "./adapters/drop-in/state.ts";
+import { createStorageLog, createTargetLog, watchState } from "./adapters/drop-in/state.ts";
 import { litefs } from "./adapters/litefs.ts";
 import { serve } from "./adapters/serve.ts";
 import { createProxy } from "./src/index.ts";
 
 const code = await run(async (settings, log) => {
   const onError = log.error;
+  const { target, targetConnectTimeout = 30_000 } = settings.proxy;
   const { databases, ...place } = settings.storage;
-  const storage = litefs({ ...place, onError });
-  const others = databases.map((db) => [db, litefs({ ...place, db, onError })] as const);
+  const storage = litefs({ ...place, onError: createStorageLog(place.dir, true, log) });
+  const onOtherError = createStorageLog(place.dir, false, log);
+  const others = databases.map(
+    (db) => [db, litefs({ ...place, db, onError: onOtherError })] as const,
+  );
   const proxy = createProxy({
     ...settings.proxy,
     primaryUrl: primaryUrl(settings.primaryUrl),
@@ -24,6 +28,7 @@ const code = await run(async (settings, log) => {
     databases: Object.fromEntries(others),
     onError,
     onDecision: log.decision,
+    onTarget: createTargetLog(target, targetConnectTimeout, log),
   });
   const server = await serve(proxy, { ...settings.server, onError });
   const stopWatching = watchState(storage, log);

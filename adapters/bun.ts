@@ -18,7 +18,7 @@ import { systemClock } from "../src/clock.ts";
 import { connectionInfo, type Proxy } from "../src/index.ts";
 import { createHttp1Client } from "./http1/client.ts";
 import { isHost } from "./http1/parse.ts";
-import { badHost, type ListenOptions, type Server, urlOf } from "./listen.ts";
+import { badHost, checkProxy, type ListenOptions, type Server, urlOf } from "./listen.ts";
 
 /** The part of Bun that this adapter uses (https://bun.sh/docs/api/http). */
 declare const Bun: {
@@ -48,8 +48,10 @@ interface BunServer {
  * @param proxy What answers.
  * @param options Where to listen.
  * @returns The server, already listening.
+ * @throws {TypeError} When what it gets is no proxy.
  */
 export function serve(proxy: Proxy, options: ListenOptions): Server {
+  checkProxy(proxy);
   const client = createHttp1Client({ headTimeout: options.targetTimeout });
   const server = Bun.serve({
     port: options.port,

@@ -18,7 +18,14 @@ import { systemClock } from "../src/clock.ts";
 import { connectionInfo, type Proxy } from "../src/index.ts";
 import { createHttp1Client } from "./http1/client.ts";
 import { isHost } from "./http1/parse.ts";
-import { badCoding, badHost, type ListenOptions, type Server, urlOf } from "./listen.ts";
+import {
+  badCoding,
+  badHost,
+  checkProxy,
+  type ListenOptions,
+  type Server,
+  urlOf,
+} from "./listen.ts";
 
 /** The part of Deno that this adapter uses (https://docs.deno.com/api/deno/~/Deno.serve). */
 declare const Deno: {
@@ -41,8 +48,10 @@ declare const Deno: {
  * @param proxy What answers.
  * @param options Where to listen.
  * @returns The server, already listening.
+ * @throws {TypeError} When what it gets is no proxy.
  */
 export function serve(proxy: Proxy, options: ListenOptions): Server {
+  checkProxy(proxy);
   const client = createHttp1Client({ headTimeout: options.targetTimeout });
   const abort = new AbortController();
   const server = Deno.serve(

@@ -63,15 +63,16 @@ export type ConsistencyWrapper<Rest extends readonly unknown[]> = Controls &
 export function consistency<Rest extends readonly unknown[] = readonly unknown[]>(
   options: FetchOptions<Rest>,
 ): ConsistencyWrapper<Rest> {
-  const { answer, health, drain, close } = createInProcess(options);
+  const { clientAddress, ...rest } = options;
+  const { answer, health, drain, close } = createInProcess(rest);
 
   function wrap<Args extends Rest, Answer extends Response | void>(
     fetch: (request: Request, ...rest: Args) => MaybePromise<Answer>,
   ): (request: Request, ...rest: Args) => Promise<Answer | Response> {
-    return async (request, ...rest) => {
-      if (isRunning(request)) return fetch(request, ...rest);
-      const address = options.clientAddress?.(request, ...rest);
-      return answer<Answer>(request, address, async () => fetch(request, ...rest));
+    return async (request, ...others) => {
+      if (isRunning(request)) return fetch(request, ...others);
+      const address = clientAddress?.(request, ...others);
+      return answer<Answer>(request, address, async () => fetch(request, ...others));
     };
   }
 

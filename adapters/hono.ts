@@ -91,7 +91,8 @@ export interface ConsistencyMiddleware<C> extends Controls {
 export function consistency<C extends HonoContext = HonoContext>(
   options: HonoOptions<C>,
 ): ConsistencyMiddleware<C> {
-  const { answer, health, drain, close } = createInProcess(options);
+  const { clientAddress, ...rest } = options;
+  const { answer, health, drain, close } = createInProcess(rest);
 
   async function middleware(context: C, next: () => Promise<void>): Promise<void> {
     const request = context.req.raw;
@@ -100,7 +101,7 @@ export function consistency<C extends HonoContext = HonoContext>(
       return next();
     }
     let hasRun = false;
-    const response = await answer(request, options.clientAddress?.(context), async () => {
+    const response = await answer(request, clientAddress?.(context), async () => {
       // Hono runs what comes behind a middleware once: the request came back because the primary moved meanwhile.
       if (hasRun) return toResponse(moving());
       hasRun = true;

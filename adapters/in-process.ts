@@ -17,7 +17,7 @@ import { createLazyTransport } from "./in-process/transport.ts";
  */
 export interface ConsistencyOptions extends Omit<
   ProxyOptions,
-  "target" | "targetConnectTimeout" | "healthTarget"
+  "target" | "targetConnectTimeout" | "healthTarget" | "onTarget"
 > {
   /**
    * Sends what belongs to the primary there.

@@ -1,4 +1,5 @@
 import { versions } from "node:process";
+import type { Proxy } from "../src/index.ts";
 
 /** Where a server listens, and what it allows the target. */
 export interface ListenOptions {
@@ -36,6 +37,21 @@ export interface Server {
    * @param options `timeout`: after how many milliseconds the rest is cut off; 0 by default.
    */
   close(options?: { readonly timeout?: number | undefined }): Promise<void>;
+}
+
+/**
+ * Refuses what is no proxy, such as an app, which would fail at each request and not before.
+ *
+ * @param proxy What is to be served.
+ * @throws {TypeError} When it is no proxy.
+ */
+export function checkProxy(proxy: Partial<Proxy> | null | undefined): void {
+  // An app may have a `fetch` and a `handle` of its own.
+  const needed = [proxy?.fetch, proxy?.handle, proxy?.health];
+  if (needed.every((one) => typeof one === "function")) return;
+  throw new TypeError(
+    "Cannot serve: expected what createProxy() returns; for an app: serve(createProxy({ target: app.fetch, storage }))",
+  );
 }
 
 /**

@@ -19,7 +19,7 @@ import { getRequestListener, type HttpBindings } from "@hono/node-server";
 import { systemClock } from "../src/clock.ts";
 import { connectionInfo, type Proxy } from "../src/index.ts";
 import { createHttp1Client } from "./http1/client.ts";
-import { checkReusePort, type ListenOptions, type Server, urlOf } from "./listen.ts";
+import { checkProxy, checkReusePort, type ListenOptions, type Server, urlOf } from "./listen.ts";
 
 /**
  * Serves a proxy with `@hono/node-server` on `node:http`. The target is reached by this package's own client, never by
@@ -29,8 +29,10 @@ import { checkReusePort, type ListenOptions, type Server, urlOf } from "./listen
  * @param options Where to listen.
  * @returns The server, once it listens.
  * @throws {Error} When the address cannot be listened on.
+ * @throws {TypeError} When what it gets is no proxy.
  */
 export async function serve(proxy: Proxy, options: ListenOptions): Promise<Server> {
+  checkProxy(proxy);
   checkReusePort(options);
   const client = createHttp1Client({ headTimeout: options.targetTimeout });
   const listener = getRequestListener(

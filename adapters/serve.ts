@@ -18,7 +18,7 @@
 import type { Proxy } from "../src/index.ts";
 import { createHttp1Client } from "./http1/client.ts";
 import { createHttp1Server } from "./http1/server.ts";
-import { checkReusePort, type ListenOptions, type Server, urlOf } from "./listen.ts";
+import { checkProxy, checkReusePort, type ListenOptions, type Server, urlOf } from "./listen.ts";
 
 export type { ListenOptions, Server } from "./listen.ts";
 
@@ -66,9 +66,10 @@ export interface ServeOptions extends ListenOptions {
  * @param options Where to listen, and how.
  * @returns The server, once it listens.
  * @throws {Error} When the address cannot be listened on.
- * @throws {TypeError} When the runtime cannot share ports and is told to.
+ * @throws {TypeError} When what it gets is no proxy, or the runtime cannot share ports and is told to.
  */
 export async function serve(proxy: Proxy, options: ServeOptions): Promise<Server> {
+  checkProxy(proxy);
   checkReusePort(options);
   const native = options.server === "native" ? await nativeServe() : undefined;
   if (native !== undefined) return native(proxy, options);

@@ -117,9 +117,16 @@ async function compare(
       ["through the proxy", through],
     ]),
   );
+  print(`\n${verdict(without, through)}`);
   const kept = hasKept(through);
   print(kept ? "" : through.examples.map((example) => `  ${example}\n`).join(""));
   return kept;
+}
+
+/** Says in words what the table shows. */
+function verdict(without: SessionReport, through: SessionReport): string {
+  const count = (number: number): string => number.toLocaleString("en-US");
+  return `With the proxy ${count(through.stale)} of ${count(through.reads)} reads were stale; without it ${count(without.stale)} of ${count(without.reads)} were.\n`;
 }
 
 function times(count: number): string {
@@ -153,7 +160,7 @@ function invitation(
 The cluster stays up until Ctrl-C. To try, in another terminal:
 
   # make replication slow, write ${where}, and read at once from every node: replicas do not have it yet
-  curl -s -X PUT ${control}/lag/2000
+  curl -s -X PUT ${control}/lag/4000
   curl -s -c ${jar} -X PUT -d hello ${at}/kv/greeting
   for node in ${nodes}; do curl -s ${read}; echo " from $node"; done
 

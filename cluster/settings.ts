@@ -53,6 +53,16 @@ export interface Settings {
  * @throws {RangeError} When a value makes no sense.
  */
 export function readSettings(): Settings | undefined {
+  try {
+    return readValues();
+  } catch (error) {
+    if (!(error instanceof TypeError || error instanceof RangeError)) throw error;
+    error.message = `${error.message}, see --help`;
+    throw error;
+  }
+}
+
+function readValues(): Settings | undefined {
   const { values } = parseArgs({
     options: {
       nodes: { type: "string", default: "3" },

@@ -176,7 +176,7 @@ export function describeUpheaval(report: UpheavalReport): string {
   for (const { status } of failures) counts.set(status, (counts.get(status) ?? 0) + 1);
   const told = [...counts].map(([status, count]) => `${count} with ${status || "no answer"}`);
   const lines = [
-    `${writes} writes acknowledged: ${missing.length} missing, ${twice.length} twice, ${lost.length} lost with a primary that was killed`,
+    `${writes} writes acknowledged: ${missing.length} missing, ${twice.length} twice, ${lost.length} lost with a primary that was killed${lost.length > 0 ? " (as an asynchronous replication may)" : ""}`,
     `${reads} reads: ${stale.length} stale`,
     `${failures.length} requests failed while the primary changed${told.length === 0 ? "" : `, ${told.join(", ")}`}; ${errors.length} failed otherwise; the slowest took ${slowest} ms`,
     ...[...missing, ...twice, ...stale, ...errors.map(({ text }) => text)].slice(0, 10),

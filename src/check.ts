@@ -1,3 +1,5 @@
+import { nearest } from "./nearest.ts";
+
 /** The name of a header field (RFC 9110 section 5.1). */
 export const FIELD_NAME: RegExp = /^[!#$%&'*+.^_`|~\w-]+$/;
 
@@ -47,6 +49,27 @@ export function number(
 export function finite(name: string, value: number): number {
   if (Number.isFinite(value)) return value;
   throw new RangeError(`Cannot create proxy: \`${name}\` must be finite, received ${value}`);
+}
+
+/**
+ * Refuses options that there are not, which would be ignored otherwise: a misspelt name is one.
+ *
+ * @param options What was given.
+ * @param known The options that there are.
+ * @param place What stands before each name, such as `replay.`.
+ * @throws {TypeError} When one is unknown.
+ */
+export function checkNames(
+  options: object,
+  known: Readonly<Record<string, true>>,
+  place = "",
+): void {
+  for (const name of Object.keys(options)) {
+    if (Object.hasOwn(known, name)) continue;
+    const meant = nearest(name, Object.keys(known));
+    const mend = meant === undefined ? "" : `, did you mean \`${place}${meant}\``;
+    throw new TypeError(`Cannot create proxy: \`${place}${name}\` is not an option${mend}`);
+  }
 }
 
 /**

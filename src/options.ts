@@ -1,4 +1,4 @@
-import { fieldName, finite, number, oneOf, path, show } from "./check.ts";
+import { checkNames, fieldName, finite, number, oneOf, path, show } from "./check.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import type { Transport } from "./message.ts";
 import { compilePattern, type Pattern } from "./pattern.ts";
@@ -235,6 +235,11 @@ export interface ProxyOptions {
   readonly onError?: ((error: unknown) => void) | undefined;
   /** Gets every decision as it is made; must not throw. */
   readonly onDecision?: ((decision: Decision) => void) | undefined;
+  /**
+   * Gets false when the target refuses the first connection, so that requests wait for it from now on, and true when it
+   * listens again; must not throw.
+   */
+  readonly onTarget?: ((isListening: boolean) => void) | undefined;
 }
 
 /** The options, complete and checked. */
@@ -279,7 +284,50 @@ export interface ResolvedOptions {
   readonly clock: Clock;
   readonly onError: (error: unknown) => void;
   readonly onDecision: ((decision: Decision) => void) | undefined;
+  readonly onTarget: ((isListening: boolean) => void) | undefined;
 }
+
+/** The names of the options; the compiler sees to it that none is left out. */
+const KNOWN: Readonly<Record<keyof ProxyOptions, true>> = {
+  target: true,
+  storage: true,
+  passthrough: true,
+  alwaysForward: true,
+  maxLag: true,
+  waitTimeout: true,
+  reads: true,
+  databases: true,
+  signing: true,
+  cluster: true,
+  foreignTokens: true,
+  forward: true,
+  primaryUrl: true,
+  replay: true,
+  maxForwards: true,
+  hold: true,
+  primaryReads: true,
+  primaryReadRate: true,
+  stale: true,
+  maxWaiters: true,
+  maxWaitersPerClient: true,
+  clientHeader: true,
+  wakeLimit: true,
+  plausibleGap: true,
+  serverTiming: true,
+  primaryRedirectTimeout: true,
+  targetConnectTimeout: true,
+  cookieExpiry: true,
+  secureCookie: true,
+  healthPath: true,
+  healthDetail: true,
+  healthTarget: true,
+  trustedProxies: true,
+  transport: true,
+  clock: true,
+  onError: true,
+  onDecision: true,
+  onTarget: true,
+};
 
 /**
  * Completes the options with their defaults and checks them.
@@ -290,6 +338,7 @@ export interface ResolvedOptions {
  */
 export function resolveOptions(options: ProxyOptions): ResolvedOptions {
   const { target, storage } = options;
+  checkNames(options, KNOWN);
   checkStorage("storage", storage);
   const keyring = options.signing && createKeyring(options.signing);
   return {
@@ -347,6 +396,7 @@ export function resolveOptions(options: ProxyOptions): ResolvedOptions {
     clock: options.clock ?? systemClock,
     onError: options.onError ?? (() => {}),
     onDecision: options.onDecision,
+    onTarget: options.onTarget,
   };
 }
 
@@ -402,8 +452,10 @@ function primaryUrl(given: ProxyOptions["primaryUrl"]): (hostname: string) => st
 function parseOrigin(name: string, target: string | URL): string {
   const url = URL.canParse(String(target)) ? new URL(String(target)) : undefined;
   if (url === undefined || (url.protocol !== "http:" && url.protocol !== "https:")) {
+    const meant = `http://${String(target)}`;
+    const isBare = /^[\w.-]+:\d+$/.test(String(target)) && URL.canParse(meant);
     throw new TypeError(
-      `Cannot create proxy: \`${name}\` must be an http(s) URL${name === "target" ? " or a function" : ""}, received ${show(target)}`,
+      `Cannot create proxy: \`${name}\` must be an http(s) URL${name === "target" ? " or a function" : ""}, received ${show(target)}${isBare ? `, write ${show(meant)}` : ""}`,
     );
   }
   if (

@@ -1,5 +1,5 @@
 import { answer, answerWith } from "./answer.ts";
-import { FIELD_NAME, finite, number, oneOf, show } from "./check.ts";
+import { checkNames, FIELD_NAME, finite, number, oneOf, show } from "./check.ts";
 import { firstValue } from "./headers.ts";
 import type { HeaderLines, IncomingRequest, ResponseMessage } from "./message.ts";
 import type { Trust } from "./trust.ts";
@@ -41,6 +41,15 @@ export interface ResolvedReplay {
   readonly headers: Readonly<Record<string, string>>;
 }
 
+/** The names of the options. */
+const KNOWN: Readonly<Record<keyof ReplayOptions, true>> = {
+  by: true,
+  region: true,
+  timeout: true,
+  fallback: true,
+  headers: true,
+};
+
 /**
  * Completes the options and checks them.
  *
@@ -49,6 +58,7 @@ export interface ResolvedReplay {
  */
 export function resolveReplay(options: ReplayOptions): ResolvedReplay {
   const { region, headers = {} } = options;
+  checkNames(options, KNOWN, "replay.");
   const by = oneOf<ResolvedReplay["by"]>("replay.by", options.by ?? "instance", [
     "instance",
     "prefer_instance",

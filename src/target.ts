@@ -33,9 +33,17 @@ const PROBE_TIMEOUT = 5000;
 
 /** Creates the way to the app. */
 export function createTarget(settings: ResolvedOptions): Target {
-  const { app, origin, isTrusted, clock } = settings;
+  const { app, origin, isTrusted, clock, onTarget } = settings;
+  let wasListening = true;
   const defaultTransport = fetchTransport();
   const ownApp = app && (async (request: Request) => fromApp(await app(request)));
+
+  function heard(isListening: boolean): void {
+    if (isListening === wasListening) return;
+    wasListening = isListening;
+    onTarget?.(isListening);
+  }
+
   return {
     send: ({ request, kind }, stillHolds, tell) => {
       const inside = request.app ?? ownApp;
@@ -48,6 +56,7 @@ export function createTarget(settings: ResolvedOptions): Target {
         settings.targetConnectTimeout,
         clock,
         stillHolds,
+        heard,
       );
     },
     probe: async (path) => {

@@ -109,6 +109,7 @@ function isForwardingField(name: string): boolean {
  * @param patience How long it is held at most, in milliseconds.
  * @param clock The time.
  * @param stillHolds Asked before each new try: whether what sent the request here is still so.
+ * @param heard Told after each try whether the target listens.
  * @returns The answer, or undefined when that is no longer so; then nothing was sent.
  * @throws {TransportError} When the target does not answer.
  */
@@ -118,13 +119,17 @@ export async function sendOnceListening(
   patience: number,
   clock: Clock,
   stillHolds: () => MaybePromise<boolean>,
+  heard: (isListening: boolean) => void,
 ): Promise<ResponseMessage | undefined> {
   const deadline = clock.now() + patience;
   for (;;) {
     try {
-      return passed(await transport(request));
+      const response = await transport(request);
+      heard(true);
+      return passed(response);
     } catch (error) {
       const isRefused = error instanceof TransportError && error.failure === "refused";
+      if (isRefused) heard(false);
       if (!isRefused || clock.now() + RETRY_INTERVAL > deadline || request.signal.aborted)
         throw error;
     }

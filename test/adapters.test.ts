@@ -154,6 +154,17 @@ for (const [name, serveProxy] of ways) {
       await second.close();
     });
 
+    it("refuses what is no proxy at once", async () => {
+      const app = { fetch: () => new Response("app"), handle: () => new Response("app") };
+      for (const given of [app, app.fetch, undefined, null]) {
+        await assert.rejects(
+          // Plain JavaScript does not look at types.
+          async () => serveProxy(given as unknown as Proxy, { port: 0, hostname: "127.0.0.1" }),
+          /^TypeError: Cannot serve: expected what createProxy\(\) returns; for an app: serve\(createProxy\(\{ target: app\.fetch, storage \}\)\)$/,
+        );
+      }
+    });
+
     it("refuses to listen where somebody listens", async () => {
       const { port } = server;
       const proxy = createProxy({ target: app.url, storage });

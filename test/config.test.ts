@@ -337,7 +337,7 @@ describe("configure(): environment", () => {
   it("takes a variable that is not set for nothing, as LiteFS does", () => {
     refuses(
       base.replace("localhost:8081", "$TARGET"),
-      'proxy.yml:3: proxy.target: missing or empty, write the app\'s host and port such as "localhost:8081"',
+      'proxy.yml:3: proxy.target: missing or empty, write the app\'s host and port such as "localhost:8081", see --help',
     );
   });
 });
@@ -362,7 +362,7 @@ describe("configure(): YAML as strict as LiteFS", () => {
     ],
     [
       "  replay-by: region\n  replay-region: ''",
-      '6: proxy.replay-region: missing or empty, write the regions where the primary may be such as "iad"',
+      '6: proxy.replay-region: missing or empty, write the regions where the primary may be such as "iad", see --help',
     ],
     ["  max-lag: 5", '5: proxy.max-lag: 5 is not a duration, write a unit such as "5s"'],
     ['  max-lag: "5"', '5: proxy.max-lag: "5" is not a duration, write a unit such as "5s"'],
@@ -457,19 +457,19 @@ describe("configure(): YAML as strict as LiteFS", () => {
     ['proxy:\n  db: "a\n', 'proxy.yml:3: the file is not YAML: Missing closing "quote'],
     [
       "fuse: {dir: /a}\n",
-      'proxy.yml: proxy.target: missing or empty, write the app\'s host and port such as "localhost:8081"',
+      'proxy.yml: proxy.target: missing or empty, write the app\'s host and port such as "localhost:8081"; proxy.yml: proxy.addr: missing or empty, write the address to listen on such as ":8080"; proxy.yml: proxy.db: missing or empty, write the name of the database such as "my.db", see --help',
     ],
     [
       "proxy:\n",
-      'proxy.yml:1: proxy.target: missing or empty, write the app\'s host and port such as "localhost:8081"',
+      'proxy.yml:1: proxy.target: missing or empty, write the app\'s host and port such as "localhost:8081"; proxy.yml:1: proxy.addr: missing or empty, write the address to listen on such as ":8080"; proxy.yml:1: proxy.db: missing or empty, write the name of the database such as "my.db", see --help',
     ],
     [
       "\nproxy: {target: 'a:1'}\n",
-      'proxy.yml:2: proxy.addr: missing or empty, write the address to listen on such as ":8080"',
+      'proxy.yml:2: proxy.addr: missing or empty, write the address to listen on such as ":8080"; proxy.yml:2: proxy.db: missing or empty, write the name of the database such as "my.db", see --help',
     ],
     [
       "proxy: {target: 'a:1', addr: ':1'}\n",
-      'proxy.yml:1: proxy.db: missing or empty, write the name of the database such as "my.db"',
+      'proxy.yml:1: proxy.db: missing or empty, write the name of the database such as "my.db", see --help',
     ],
   ] as const) {
     it(`refuses the file ${JSON.stringify(text)}`, () => refuses(text, message));
@@ -478,7 +478,7 @@ describe("configure(): YAML as strict as LiteFS", () => {
   it("says that there is no file when flags are not enough", () => {
     refuses(
       undefined,
-      '--addr: missing or empty, write the address to listen on such as ":8080" (and there is no configuration file)',
+      '--addr: missing or empty, write the address to listen on such as ":8080"; --db: missing or empty, write the name of the database such as "my.db" (and there is no configuration file), see --help',
       ["--target=a:1"],
     );
   });

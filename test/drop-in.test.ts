@@ -10,7 +10,7 @@ import { after, afterEach, before, beforeEach, describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 import { createLog, type Log } from "../adapters/drop-in/log.ts";
 import { run, type Start } from "../adapters/drop-in/run.ts";
-import { createStateLog } from "../adapters/drop-in/state.ts";
+import { createStateLog, createTargetLog } from "../adapters/drop-in/state.ts";
 import type { End, Host } from "../adapters/drop-in/system.ts";
 import type { Storage } from "../src/index.ts";
 
@@ -157,6 +157,28 @@ describe("run()", () => {
       'proxy.yml:2: proxy.max-lag: 5 is not a duration, write a unit such as "5s"\n',
     );
     assert.deepEqual(events, []);
+  });
+
+  it("names everything that is missing at once, and where the flags are explained", async () => {
+    const nothing = createHost({ argv: [] });
+    assert.equal(await run(nothing.start, nothing.host), 2);
+    assert.equal(
+      nothing.output.error,
+      '--target: missing or empty, write the app\'s host and port such as "localhost:8081"; --addr: missing or empty, write the address to listen on such as ":8080"; --db: missing or empty, write the name of the database such as "my.db" (and there is no configuration file), see --help\n',
+    );
+    const wrong = createHost({ argv: ["--adr=:1"] });
+    assert.equal(await run(wrong.start, wrong.host), 2);
+    assert.equal(wrong.output.error, "--adr: unknown flag, did you mean --addr, see --help\n");
+  });
+
+  it("names the variable that is not set where its line is wrong", async () => {
+    const files = { "proxy.yml": 'proxy:\n  addr: ":$PORT"\n' };
+    const { host, start, output } = createHost({ argv: [], files });
+    assert.equal(await run(start, host), 2);
+    assert.match(
+      output.error,
+      /^proxy\.yml:2: proxy\.addr: ":" is not an address, .* \(\$PORT is not set\)\n$/,
+    );
   });
 
   it("ends with 2 when a part refuses what it is given", async () => {
@@ -449,6 +471,21 @@ describe("createStateLog()", () => {
   });
 });
 
+describe("createTargetLog()", () => {
+  it("says that the app does not listen, what that does to requests, and that it listens again", () => {
+    const { log, lines } = createMemoryLog("text");
+    const tell = createTargetLog("http://localhost:8081", 30_000, log);
+    tell(false);
+    tell(true);
+    createTargetLog("http://localhost:8081", 0, log)(false);
+    assert.deepEqual(lines, [
+      "! warn: the app does not listen on http://localhost:8081: requests wait for it for up to 30s\n",
+      "the app listens on http://localhost:8081\n",
+      "! warn: the app does not listen on http://localhost:8081: requests are answered with 502\n",
+    ]);
+  });
+});
+
 const root = fileURLToPath(new URL("..", import.meta.url));
 
 /** What the current runtime needs to run the drop-in. */
@@ -597,6 +634,40 @@ describe("proxy.ts", { timeout: 120_000 }, () => {
         rmSync(replica, { recursive: true });
       }
     }
+  });
+
+  it("says that the app does not listen while a request waits for it, and that it listens again", async () => {
+    const late = createServer((_, response) => response.end("late"));
+    await new Promise<void>((resolve) => void late.listen(0, "127.0.0.1", resolve));
+    const { port } = late.address() as AddressInfo; // A server on TCP has no other kind of address.
+    await new Promise((resolve) => late.close(resolve));
+    const proxy = launch("--config", configure(), "--target", `127.0.0.1:${port}`);
+    const answer = fetchText(`${await listening(proxy)}/a`);
+    const line = `warn: the app does not listen on http://127.0.0.1:${port}: requests wait for it for up to 30s\n`;
+    await until("the line", () => proxy.output.error === line);
+    late.listen(port, "127.0.0.1");
+    try {
+      assert.equal((await answer).text, "late");
+      const good = `\nthe app listens on http://127.0.0.1:${port}\n`;
+      await until("the other line", () => proxy.output.out.includes(good));
+      assert.equal(proxy.output.error, line);
+    } finally {
+      late.closeAllConnections();
+      late.close();
+    }
+  });
+
+  it("warns once that LiteFS is not there, and names the directory", async () => {
+    const path = configure("  databases: [other.db]\n");
+    const dir = join(directory, "nowhere");
+    const proxy = launch("--config", path, "--dir", dir);
+    const url = await listening(proxy);
+    await until("the role", () => proxy.output.error.includes("no primary known"));
+    await fetchText(`${url}/litefs/health`);
+    const lines = proxy.output.error.split("\n").filter((line) => line.includes(dir));
+    assert.deepEqual(lines, [
+      `warn: no LiteFS at ${dir} (there is no .lag): is it mounted? "dir" names the directory`,
+    ]);
   });
 
   it("lets health fail first and requests in flight end", async () => {

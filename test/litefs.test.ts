@@ -761,7 +761,10 @@ describe("litefs()", () => {
         }
         assert.equal(errors.length, outage);
       }
-      assert.match(String(errors[0]), /^Error: Cannot read role: no such file \(.*\.lag\)$/);
+      assert.match(
+        String(errors[0]),
+        /^NotMountedError: Cannot read role: no such file \(.*\.lag\)$/,
+      );
     });
 
     it("throws once the storage is closed", () => {

@@ -67,6 +67,10 @@ describe("npm start", { skip: isNode ? false : "the command itself always runs o
           const [reads = 0, writes = 0, stale, , errors] = numbers("through the proxy");
           assert.ok(staleWithout > 0 && reads > 0 && writes > 0, output);
           assert.deepEqual([stale, errors], [0, 0]);
+          assert.match(
+            output,
+            /^With the proxy 0 of [\d,]+ reads were stale; without it [1-9][\d,]* of [\d,]+ were\.$/m,
+          );
           for (const runtime of ["node", "bun", "deno"]) {
             const lines = output.match(new RegExp(`^  ${runtime} [0-9.]+ `, "gm"));
             assert.equal(lines?.length, 2, runtime);
@@ -178,9 +182,10 @@ describe("npm start", { skip: isNode ? false : "the command itself always runs o
   it("refuses flags that it does not know, and explains itself", async () => {
     const wrong = run("--speed");
     assert.equal(await wrong.ended, 2);
+    assert.match(wrong.output(), /--speed.*, see --help\n$/);
     const text = run("--lag", "soon");
     assert.equal(await text.ended, 2);
-    assert.equal(text.output(), '--lag: "soon" is not a number from 0 up\n');
+    assert.equal(text.output(), '--lag: "soon" is not a number from 0 up, see --help\n');
     const both = run("--libsql", "--moves", "1");
     assert.equal(await both.ended, 2);
     assert.match(both.output(), /^--libsql: there is no proxy/);

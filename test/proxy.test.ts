@@ -461,6 +461,30 @@ describe("createProxy() with a target that does not listen yet", () => {
     assert.equal(read.response()?.status, 502);
   });
 
+  it("tells once that the target does not listen, and once that it does again", async () => {
+    const told: boolean[] = [];
+    const any = node(here, { onTarget: (isListening) => told.push(isListening) });
+    const { answer } = any.app;
+    await any.send("GET", "/");
+    assert.deepEqual(told, []);
+    for (let outage = 0; outage < 2; outage++) {
+      any.app.answer = () => Promise.reject(new TransportError("refused", ""));
+      const reads = [begin(any.send("GET", "/")), begin(any.send("POST", "/"))];
+      await any.clock.advance(1000);
+      assert.deepEqual(told.splice(0), [false]);
+      any.app.answer = answer;
+      await any.clock.advance(200);
+      assert.deepEqual(
+        reads.map((read) => read.response()?.status),
+        [200, 200],
+      );
+      assert.deepEqual(told.splice(0), [true]);
+    }
+    any.app.answer = () => Promise.reject(new TransportError("timeout", ""));
+    await any.send("GET", "/");
+    assert.deepEqual(told, []);
+  });
+
   it("stops trying when the client leaves", async () => {
     const any = node(here);
     any.app.answer = () => Promise.reject(new TransportError("refused", ""));
@@ -904,4 +928,32 @@ describe("createProxy() with bad options", () => {
   for (const [name, options, message] of cases) {
     it(`refuses ${name}`, () => assert.throws(() => createProxy(options), message));
   }
+});
+
+describe("createProxy() with options that there are not", () => {
+  const refused: readonly (readonly [object, string])[] = [
+    [{ waitTimout: 3 }, "`waitTimout` is not an option, did you mean `waitTimeout`"],
+    [{ wait_timeout: 3 }, "`wait_timeout` is not an option, did you mean `waitTimeout`"],
+    [{ zzzzzz: undefined }, "`zzzzzz` is not an option"],
+    [
+      { replay: { regoin: "iad" } },
+      "`replay.regoin` is not an option, did you mean `replay.region`",
+    ],
+    [
+      { target: "localhost:8081" },
+      '`target` must be an http(s) URL or a function, received "localhost:8081", write "http://localhost:8081"',
+    ],
+  ];
+  for (const [options, message] of refused) {
+    it(`refuses ${JSON.stringify(options)}`, () => {
+      assert.throws(() => node(here, options), {
+        name: "TypeError",
+        message: `Cannot create proxy: ${message}`,
+      });
+    });
+  }
+
+  it("takes undefined for an option that is left out", () => {
+    node(here, { waitTimeout: undefined, replay: { region: undefined } });
+  });
 });

@@ -102,7 +102,10 @@ export function configure(
 ): Config {
   const expand = (text: string): string =>
     flags.expandEnvironment ? expandEnvironment(text, lookup) : text;
-  const read = file === undefined ? undefined : parseFile(file.name, expand(file.text));
+  const read =
+    file === undefined
+      ? undefined
+      : withUnset(file, flags, lookup, () => parseFile(file.name, expand(file.text)));
   const sources: Sources = { flags, file, read };
   const given: Partial<Values> = { ...read?.values, ...flags.values };
   const dir = given.dir || read?.fuseDir || "/litefs";
@@ -117,6 +120,28 @@ export function configure(
   };
 }
 
+/** Runs `read`, and names the variables that are not set in the line of which it complains. */
+function withUnset<T>(
+  file: ConfigFile,
+  flags: Flags,
+  lookup: (name: string) => string | undefined,
+  read: () => T,
+): T {
+  try {
+    return read();
+  } catch (error) {
+    if (!(error instanceof ConfigError) || !flags.expandEnvironment) throw error;
+    const number = /^:(\d+):/.exec(error.message.slice(file.name.length))?.[1];
+    const line = file.text.split(/\r\n?|\n/)[Number(number) - 1] ?? "";
+    const names = [...line.matchAll(/\$(?:(\w+)|\{\s*(\w+)\s*\})/g)].map((m) => m[1] ?? m[2] ?? "");
+    const unset = [...new Set(names)].filter((name) => lookup(name) === undefined);
+    if (unset.length === 0) throw error;
+    const verb = unset.length === 1 ? "is" : "are";
+    const list = unset.map((name) => `$${name}`).join(", ");
+    throw new ConfigError(`${error.message} (${list} ${verb} not set)`);
+  }
+}
+
 function settingsOf(
   given: Partial<Values>,
   dir: string,
@@ -125,13 +150,17 @@ function settingsOf(
 ): Settings {
   const get = <Name extends keyof Values>(name: Name): Values[Name] => valueOf(given, name);
   const [target, addr, db] = [get("target"), get("addr"), get("db")];
-  if (target === "")
-    throw missing("target", 'the app\'s host and port such as "localhost:8081"', sources);
-  if (addr === undefined)
-    throw missing("addr", 'the address to listen on such as ":8080"', sources);
-  if (db === "") throw missing("db", 'the name of the database such as "my.db"', sources);
-  if (get("replay-by") === "region" && get("replay-region") === "")
-    throw missing("replay-region", 'the regions where the primary may be such as "iad"', sources);
+  const needsRegion = get("replay-by") === "region" && get("replay-region") === "";
+  const absent = [
+    ...(target === "" ? [missing("target", EXAMPLES.target, sources)] : []),
+    ...(addr === undefined ? [missing("addr", EXAMPLES.addr, sources)] : []),
+    ...(db === "" ? [missing("db", EXAMPLES.db, sources)] : []),
+    ...(needsRegion ? [missing("replay-region", EXAMPLES["replay-region"], sources)] : []),
+  ];
+  if (addr === undefined || absent.length > 0) {
+    const hint = sources.file === undefined ? " (and there is no configuration file)" : "";
+    throw new ConfigError(`${absent.join("; ")}${hint}, see --help`);
+  }
   if (reaches(target, addr)) {
     const place = placeOf("target", sources);
     throw new ConfigError(
@@ -215,9 +244,16 @@ function apiOf({ file, read }: Sources): string | false {
   return at(`${file?.name}:${read?.lines.get("http.addr")}: http.addr`, () => parseApi(addr));
 }
 
-function missing(name: keyof Values, example: string, sources: Sources): ConfigError {
-  const hint = sources.file === undefined ? " (and there is no configuration file)" : "";
-  return new ConfigError(`${placeOf(name, sources)}: missing or empty, write ${example}${hint}`);
+/** What stands for a key that is needed. */
+const EXAMPLES = {
+  target: 'the app\'s host and port such as "localhost:8081"',
+  addr: 'the address to listen on such as ":8080"',
+  db: 'the name of the database such as "my.db"',
+  "replay-region": 'the regions where the primary may be such as "iad"',
+} as const;
+
+function missing(name: keyof Values, example: string, sources: Sources): string {
+  return `${placeOf(name, sources)}: missing or empty, write ${example}`;
 }
 
 /** Names where a key's value comes from, or where it should have been given. */

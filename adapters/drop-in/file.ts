@@ -13,8 +13,9 @@ import {
   type YAMLError,
   type YAMLMap,
 } from "yaml";
+import { nearest } from "../../src/nearest.ts";
 import { at, ConfigError } from "./error.ts";
-import { isKey, keyNames, keys, nearest, type Values } from "./keys.ts";
+import { isKey, keyNames, keys, type Values } from "./keys.ts";
 import type { FileValue } from "./kinds.ts";
 
 /** What a configuration file says. */

@@ -1,5 +1,6 @@
+import { nearest } from "../../src/nearest.ts";
 import { at, ConfigError } from "./error.ts";
-import { isKey, keyNames, keys, nearest, type Values } from "./keys.ts";
+import { isKey, keyNames, keys, type Values } from "./keys.ts";
 
 /** A command line, taken apart. */
 export interface Flags {

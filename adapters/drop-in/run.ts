@@ -30,7 +30,7 @@ export type Start = (settings: Settings, log: Log) => Promise<Running>;
  */
 export async function run(start: Start, host: Host = systemHost()): Promise<number> {
   try {
-    const flags = parseFlags(host.argv);
+    const flags = readFlags(host.argv);
     if (flags.instead === "help") return answer(host, help());
     if (flags.instead === "version")
       return answer(host, `txid-proxy ${VERSION} on ${host.runtime}\n`);
@@ -41,6 +41,16 @@ export async function run(start: Start, host: Host = systemHost()): Promise<numb
   } catch (error) {
     host.write("error", `${describe(error)}\n`);
     return error instanceof ConfigError ? 2 : 1;
+  }
+}
+
+/** Reads the command line; what is wrong with it ends with where the flags are explained. */
+function readFlags(argv: readonly string[]): Flags {
+  try {
+    return parseFlags(argv);
+  } catch (error) {
+    if (!(error instanceof ConfigError) || error.message.endsWith("see --help")) throw error;
+    throw new ConfigError(`${error.message}, see --help`);
   }
 }
 

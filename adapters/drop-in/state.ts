@@ -1,4 +1,6 @@
 import type { Storage } from "../../src/storage.ts";
+import { NotMountedError } from "../litefs/role.ts";
+import { formatDuration } from "./duration.ts";
 import { describe, type Log } from "./log.ts";
 
 /** What is known of a storage, as a text for each thing that is logged when it changes. */
@@ -66,6 +68,48 @@ export function createStateLog(
     if (state.database !== last.database) say(state.database, state.database === FOUND);
     if (state.primary !== last.primary) say(state.primary, state.primary !== UNKNOWN);
     last = state;
+  };
+}
+
+/**
+ * Creates a function that logs what goes wrong behind a storage. That LiteFS is not there is a state and no error: it
+ * may come later.
+ *
+ * @param dir The directory where LiteFS should be mounted.
+ * @param isFirst Whether the storage is the one that speaks for all of that directory.
+ * @param log Where it is logged.
+ */
+export function createStorageLog(
+  dir: string,
+  isFirst: boolean,
+  log: Pick<Log, "warn" | "error">,
+): (error: unknown) => void {
+  return (error) => {
+    if (!(error instanceof NotMountedError)) log.error(error);
+    else if (isFirst)
+      log.warn(`no LiteFS at ${dir} (there is no .lag): is it mounted? "dir" names the directory`);
+  };
+}
+
+/**
+ * Creates a function that logs whether the app listens.
+ *
+ * @param target The app's origin.
+ * @param patience How long a request waits for it, in milliseconds.
+ * @param log Where it is logged.
+ */
+export function createTargetLog(
+  target: string,
+  patience: number,
+  log: Pick<Log, "info" | "warn">,
+): (isListening: boolean) => void {
+  const consequence =
+    patience > 0
+      ? `requests wait for it for up to ${formatDuration(patience)}`
+      : "requests are answered with 502";
+  return (isListening) => {
+    if (isListening) log.info(`the app listens on ${target}`);
+    else log.warn(`the app does not listen on ${target}: ${consequence}`);
   };
 }
 

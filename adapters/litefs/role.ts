@@ -5,6 +5,19 @@ import type { MaybePromise, Primary } from "../../src/storage.ts";
 import { isMissing } from "../storage/error.ts";
 import { primaryNamed } from "../storage/primary.ts";
 
+/** LiteFS's files are not in the directory, most likely because nothing is mounted there. */
+export class NotMountedError extends Error {
+  /**
+   * Makes the error.
+   *
+   * @param path The file that every mount has.
+   */
+  constructor(path: string) {
+    super(`Cannot read role: no such file (${path})`);
+    this.name = "NotMountedError";
+  }
+}
+
 /** What `.primary` and `.lag` tell. */
 export interface RoleFiles {
   /** Returns where writes run, as the files tell; never throws. */
@@ -86,7 +99,7 @@ export function createRoleFiles(
       const hostname = readText(primaryPath)?.trim();
       if (hostname !== undefined) return primaryNamed(hostname);
       const behind = readLag();
-      if (behind === undefined) throw new Error(`Cannot read role: no such file (${lagPath})`);
+      if (behind === undefined) throw new NotMountedError(lagPath);
       failing = false;
       return behind === 0 ? HERE : UNKNOWN;
     } catch (error) {
