@@ -3,7 +3,7 @@ import type { HeaderLines, ResponseMessage } from "../../src/index.ts";
 import { firstValue } from "../../src/headers.ts";
 import { createDateSpeller } from "../../src/http-date.ts";
 import type { RequestHead } from "./parse.ts";
-import { type BodyFraming, declaredLength, inChunks, letGo, spellHead } from "./write.ts";
+import { type BodyFraming, declaredLength, inChunks, spellHead } from "./write.ts";
 
 /** A response as it goes out. */
 export interface FramedResponse {
@@ -98,21 +98,6 @@ export function plain(status: number, text: string): ResponseMessage {
     headers: ["Content-Type", "text/plain; charset=utf-8", "Content-Length", String(body.length)],
     body,
   };
-}
-
-/**
- * Lets go of a response that nobody reads any more, so that its source stops.
- *
- * @param response The response.
- */
-export function dispose(response: ResponseMessage): void {
-  response.tunnel?.destroy();
-  if (response.body === null || response.body instanceof Uint8Array) return;
-  try {
-    letGo(response.body[Symbol.asyncIterator]());
-  } catch {
-    // A stream that somebody else reads is somebody else's to end.
-  }
 }
 
 function statusLine(response: ResponseMessage): string {

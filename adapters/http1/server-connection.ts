@@ -7,13 +7,14 @@ import type {
   ResponseMessage,
   Transport,
 } from "../../src/index.ts";
+import { dispose } from "../../src/target.ts";
 import { type BodyDecoder, createBodyDecoder } from "./body.ts";
 import { type Channel, createChannel } from "./channel.ts";
 import { createDeparture, type Departure } from "./departure.ts";
 import { createInbox, type Inbox } from "./inbox.ts";
 import type { Limits } from "./limits.ts";
 import { parseRequestHead, ProtocolError, type RequestHead } from "./parse.ts";
-import { dispose, frameResponse, informationalHead, plain, switchingHead } from "./response.ts";
+import { frameResponse, informationalHead, plain, switchingHead } from "./response.ts";
 import { createTunnel, joinTunnels } from "./tunnel.ts";
 import { drained, letGo, writeBody, writeHead } from "./write.ts";
 
@@ -296,7 +297,7 @@ async function serve(
     response = plain(500, INTERNAL_ERROR);
   }
   if (connection.gone || socket.destroyed) {
-    dispose(response);
+    void dispose(response);
     return;
   }
   try {
@@ -306,7 +307,7 @@ async function serve(
     context.onError(error);
     if (exchange.answered) breakOff(connection, exchange);
     else {
-      dispose(response);
+      void dispose(response);
       await respond(connection, exchange, plain(500, INTERNAL_ERROR));
     }
   }
@@ -328,7 +329,7 @@ async function respond(
   exchange.answered = true;
   writeHead(socket, framed.head, framed.whole);
   if (source === undefined) {
-    dispose(response);
+    void dispose(response);
     // Who sends requests and does not read the answers gets no more of them.
     if (socket.writableNeedDrain) await drained(socket);
   } else {

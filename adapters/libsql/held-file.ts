@@ -1,5 +1,6 @@
 import { Buffer } from "node:buffer";
-import { closeSync, fstatSync, openSync, readSync, statSync } from "node:fs";
+import { readSync, statSync } from "node:fs";
+import { closeDescriptor, type Descriptor, openDescriptor } from "../storage/descriptor.ts";
 import { isMissing } from "../storage/error.ts";
 
 /** A small file that is read often. */
@@ -10,43 +11,29 @@ export interface HeldFile {
   close(): void;
 }
 
-/** A descriptor and the file it was opened on. */
-interface Held {
-  readonly descriptor: number;
-  readonly device: number;
-  readonly inode: number;
-}
-
 /**
  * Creates the reader of a file. Its descriptor is held for as long as the path leads to it: what is written into the
- * file is seen, and so is a file that takes its place. The number of an inode is not given again while a descriptor
- * holds it, so that equal means same.
+ * file is seen, and so is a file that takes its place.
  *
  * @param path The file.
  * @param size The most bytes that are of interest.
  */
 export function createHeldFile(path: string, size: number): HeldFile {
   const buffer = Buffer.alloc(size);
-  let held: Held | undefined;
+  let held: Descriptor | undefined;
 
   function release(): void {
     const file = held;
     held = undefined;
-    if (file !== undefined) closeSync(file.descriptor);
-  }
-
-  function open(): Held {
-    const descriptor = openSync(path, "r");
-    const { dev, ino } = fstatSync(descriptor);
-    return { descriptor, device: dev, inode: ino };
+    closeDescriptor(file);
   }
 
   return {
     read: () => {
       try {
-        const { dev, ino } = statSync(path);
+        const { dev, ino } = statSync(path, { bigint: true });
         if (held !== undefined && (held.device !== dev || held.inode !== ino)) release();
-        held ??= open();
+        held ??= openDescriptor(path);
         return buffer.subarray(0, readSync(held.descriptor, buffer, 0, size, 0));
       } catch (error) {
         release();

@@ -1,9 +1,10 @@
 import { Buffer } from "node:buffer";
-import { closeSync, fstatSync, openSync, readSync, statSync } from "node:fs";
+import { readSync, statSync } from "node:fs";
 import type { Clock } from "../../src/clock.ts";
 import type { Position } from "../../src/storage.ts";
 import { isMissing, unreadable } from "../storage/error.ts";
 import type { History } from "../storage/history.ts";
+import { closeDescriptor, type Descriptor, openDescriptor } from "../storage/descriptor.ts";
 
 /** A `-pos` file, read through a descriptor that is held. */
 export interface PositionFile {
@@ -17,13 +18,6 @@ export interface PositionFile {
   doubt(): void;
   /** Gives the descriptor back. */
   close(): void;
-}
-
-/** A descriptor and the file it was opened on. */
-interface Held {
-  readonly descriptor: number;
-  readonly device: bigint;
-  readonly inode: bigint;
 }
 
 /** TXID, slash, checksum, line feed. */
@@ -50,7 +44,7 @@ export function createPositionFile(path: string, clock: Clock, history: History)
   const buffer = Buffer.alloc(SIZE);
   // What was read last; most reads find the same.
   const last = Buffer.alloc(SIZE);
-  let held: Held | undefined;
+  let held: Descriptor | undefined;
   let checkedAt = 0;
   let trust = TRUST;
   let position: Position = "";
@@ -74,20 +68,14 @@ export function createPositionFile(path: string, clock: Clock, history: History)
     throw unreadable(failure, path);
   }
 
-  function open(): Held {
-    const descriptor = openSync(path, "r");
-    try {
-      const { dev, ino } = fstatSync(descriptor, { bigint: true });
-      checkedAt = clock.now();
-      trust = TRUST;
-      return { descriptor, device: dev, inode: ino };
-    } catch (error) {
-      closeSync(descriptor);
-      throw error;
-    }
+  function open(): Descriptor {
+    const file = openDescriptor(path);
+    checkedAt = clock.now();
+    trust = TRUST;
+    return file;
   }
 
-  function readHeld(file: Held): Position {
+  function readHeld(file: Descriptor): Position {
     const size = readSync(file.descriptor, buffer, 0, SIZE, 0);
     if (position !== "" && size === SIZE && buffer.equals(last)) return position;
     const text = buffer.toString("latin1", 0, size);
@@ -103,7 +91,7 @@ export function createPositionFile(path: string, clock: Clock, history: History)
     return txid;
   }
 
-  function isReplaced(file: Held): boolean {
+  function isReplaced(file: Descriptor): boolean {
     const now = clock.now();
     // A clock that stepped back must not prolong the trust.
     if (now >= checkedAt && now - checkedAt < trust) return false;
@@ -111,7 +99,6 @@ export function createPositionFile(path: string, clock: Clock, history: History)
     trust = TRUST;
     try {
       const { dev, ino } = statSync(path, { bigint: true });
-      // The number of an inode is not given again while a descriptor holds it, so that equal means same.
       return dev !== file.device || ino !== file.inode;
     } catch {
       return true;
@@ -121,12 +108,7 @@ export function createPositionFile(path: string, clock: Clock, history: History)
   function release(): void {
     const file = held;
     held = undefined;
-    if (file === undefined) return;
-    try {
-      closeSync(file.descriptor);
-    } catch {
-      // The descriptor is gone either way: close() of a dead mount fails and frees it nevertheless.
-    }
+    closeDescriptor(file);
   }
 
   return {
