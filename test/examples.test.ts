@@ -222,6 +222,26 @@ function composed(urls: Readonly<Record<string, string>>): ReadonlyMap<string, P
   );
 }
 
+/** Ends processes, and waits until they have ended. */
+async function endAll(running: Set<ChildProcess>): Promise<void> {
+  const ended = Array.from(running, async (child) => {
+    const closed = once(child, "close");
+    child.kill("SIGTERM");
+    await closed;
+  });
+  running.clear();
+  await Promise.all(ended);
+}
+
+/** Makes what LiteFS shows on a node; a replica's primary is on this machine. */
+function makeMount(directory: string, isReplica: boolean): string {
+  const mount = mkdtempSync(join(directory, "node-"));
+  writeFileSync(join(mount, "app.db-pos"), "0000000000000002/8000000000000000\n");
+  writeFileSync(join(mount, ".lag"), "+000000000\n");
+  if (isReplica) writeFileSync(join(mount, ".primary"), "127.0.0.1\n");
+  return mount;
+}
+
 /** Does what the `curl` lines of a README say, on the nodes whose ports are published, and tells what they answer. */
 async function followCurls(
   text: string,
@@ -257,22 +277,13 @@ describe("examples/litefs, started", { timeout: 120_000 }, () => {
   });
   afterEach(async () => {
     // The proxy ends the app, too.
-    const ended = Array.from(running, async (child) => {
-      const closed = once(child, "close");
-      if (child.pid !== undefined) process.kill(child.pid, "SIGTERM");
-      await closed;
-    });
-    running.clear();
-    await Promise.all(ended);
+    await endAll(running);
     rmSync(directory, { recursive: true, force: true });
   });
 
   /** Starts the proxy with the app behind it, as `exec:` does, on a node that has what LiteFS shows there. */
   async function start(hostname: string, primary: { url: string } | undefined): Promise<string> {
-    const mount = mkdtempSync(join(directory, "node-"));
-    writeFileSync(join(mount, "app.db-pos"), "0000000000000002/8000000000000000\n");
-    writeFileSync(join(mount, ".lag"), "+000000000\n");
-    if (primary !== undefined) writeFileSync(join(mount, ".primary"), "127.0.0.1\n");
+    const mount = makeMount(directory, primary !== undefined);
     const appPort = await freePort();
     const own = ["--addr", "127.0.0.1:0", "--dir", mount, "--api", "false", "--drain-delay", "0s"];
     own.push("--target", `127.0.0.1:${appPort}`);
@@ -377,22 +388,13 @@ describe("examples/hono-litefs, started", { timeout: 120_000 }, () => {
     install(hono, directory);
   });
   afterEach(async () => {
-    const ended = Array.from(running, async (child) => {
-      const closed = once(child, "close");
-      child.kill("SIGTERM");
-      await closed;
-    });
-    running.clear();
-    await Promise.all(ended);
+    await endAll(running);
     rmSync(directory, { recursive: true, force: true });
   });
 
   /** Starts the app on a node that has what LiteFS shows there. */
   async function start(hostname: string, primary: { url: string } | undefined): Promise<string> {
-    const mount = mkdtempSync(join(directory, "node-"));
-    writeFileSync(join(mount, "app.db-pos"), "0000000000000002/8000000000000000\n");
-    writeFileSync(join(mount, ".lag"), "+000000000\n");
-    if (primary !== undefined) writeFileSync(join(mount, ".primary"), "127.0.0.1\n");
+    const mount = makeMount(directory, primary !== undefined);
     const [command, ...args] = programOf("app.ts");
     const child = spawn(command, args, {
       cwd: directory,
@@ -447,13 +449,7 @@ describe("examples/hono-turso, started", { timeout: 120_000 }, () => {
     primary = await startLibsqlPrimary({ directory: join(directory, "primary"), delay: 200 });
   });
   afterEach(async () => {
-    const ended = Array.from(running, async (child) => {
-      const closed = once(child, "close");
-      child.kill("SIGTERM");
-      await closed;
-    });
-    running.clear();
-    await Promise.all(ended);
+    await endAll(running);
     await primary.stop();
     rmSync(directory, { recursive: true, force: true });
   });
