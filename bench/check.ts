@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { type IncomingHttpHeaders, request } from "node:http";
-import { freePort, sleep } from "./children.ts";
+import { freePort } from "../cluster/ports.ts";
+import { sleep } from "./children.ts";
 import type { Request } from "./load.ts";
 import type { Peer, Running } from "./peers.ts";
 

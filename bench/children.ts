@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn, type SpawnOptions } from "node:child_process";
-import { connect, createServer } from "node:net";
+import { connect } from "node:net";
 import process from "node:process";
+import { freePort } from "../cluster/ports.ts";
 
 /** What must be undone, whatever ends the run. */
 const undoing = new Set<() => void>();
@@ -109,19 +110,6 @@ function accepts(port: number): Promise<boolean> {
       resolve(true);
     });
     socket.once("error", () => resolve(false));
-  });
-}
-
-/** Returns a port that nobody listens on. */
-export function freePort(): Promise<number> {
-  const server = createServer();
-  return new Promise((resolve, reject) => {
-    server.once("error", reject);
-    server.listen({ port: 0, host: "127.0.0.1" }, () => {
-      const address = server.address();
-      const port = address !== null && typeof address === "object" ? address.port : 0;
-      server.close(() => resolve(port));
-    });
   });
 }
 

@@ -3,7 +3,8 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "nod
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createClient } from "@libsql/client";
-import { freePort, listening, start, untilExit } from "./children.ts";
+import { freePort } from "../cluster/ports.ts";
+import { listening, start, untilExit } from "./children.ts";
 import { litefs } from "./configs.ts";
 import type { Running, Setting } from "./peers.ts";
 

@@ -9,7 +9,7 @@ import { createControl } from "./control.ts";
 import type { Statement } from "./database.ts";
 import { createEdge } from "./edge.ts";
 import type { Edge, EdgeNode, EdgeOptions } from "./edge.ts";
-import { freePort } from "./listen.ts";
+import { freePort } from "./ports.ts";
 import type { Listener } from "./listen.ts";
 import { createNetwork } from "./network.ts";
 import type { Network } from "./network.ts";

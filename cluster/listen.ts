@@ -1,7 +1,6 @@
 import { createServer } from "node:http";
 import type { RequestListener, Server } from "node:http";
 import type { Socket } from "node:net";
-import process from "node:process";
 
 /** A server on the loopback interface. */
 export interface Listener {
@@ -47,34 +46,6 @@ export async function listen(handler: RequestListener, port = 0): Promise<Listen
       });
     },
   };
-}
-
-/** The ports below those that systems hand out by themselves, so that no connection takes them meanwhile. */
-const FIRST_PORT = 20_000;
-const PORTS = 12_000;
-
-/** Where the next one is looked for: processes that run at once begin far from each other. */
-let nextPort = (process.pid * 97) % PORTS;
-
-/**
- * Returns a port on 127.0.0.1 that is free, for who must know it before, or have it again after a crash. It is given
- * away once: who has it need not listen yet.
- *
- * @throws {Error} When there is none.
- */
-export async function freePort(): Promise<number> {
-  for (let attempt = 0; attempt < 50; attempt += 1) {
-    const port = FIRST_PORT + nextPort;
-    nextPort = (nextPort + 1) % PORTS;
-    try {
-      const listener = await listen((_request, response) => response.end(), port);
-      await listener.close();
-      return port;
-    } catch {
-      // Taken: the next one.
-    }
-  }
-  throw new Error(`Cannot find a free port from ${FIRST_PORT} on`);
 }
 
 function portOf(server: Server): number {

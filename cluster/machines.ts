@@ -1,7 +1,7 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import type { EdgeNode } from "./edge.ts";
-import { freePort } from "./listen.ts";
+import { freePort } from "./ports.ts";
 import { createNetwork } from "./network.ts";
 import type { Network } from "./network.ts";
 import { start } from "./processes.ts";

@@ -1,16 +1,19 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { closeSync, existsSync, openSync, readFileSync, readSync } from "node:fs";
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from "node:http";
 import { dirname, join } from "node:path";
 import { afterEach, beforeEach, describe, it } from "node:test";
+import { Worker } from "node:worker_threads";
 import { createCluster } from "../cluster/cluster.ts";
 import type { Cluster, ClusterOptions } from "../cluster/cluster.ts";
 import { createEdge } from "../cluster/edge.ts";
 import type { Edge, EdgeNode, EdgeOptions } from "../cluster/edge.ts";
 import { lagText, timeText } from "../cluster/format.ts";
-import { freePort, listen } from "../cluster/listen.ts";
+import { listen } from "../cluster/listen.ts";
 import type { Listener } from "../cluster/listen.ts";
 import type { ClusterNode } from "../cluster/node.ts";
+import { freePort } from "../cluster/ports.ts";
 import { parseReplay, parseReplayBody } from "../cluster/replay.ts";
 import type { Clock } from "../src/clock.ts";
 import { openProxy } from "./front.ts";
@@ -806,6 +809,21 @@ describe("freePort()", () => {
     const ports = new Set<number>();
     for (let count = 0; count < 300; count += 1) ports.add(await freePort());
     assert.equal(ports.size, 300);
+  });
+
+  // What strips types for Node 20 does so in the first thread only.
+  const skip = process.version.startsWith("v20.");
+  it("gives no thread what it has given another one", { skip }, async () => {
+    const script = new URL("ports-thread.ts", import.meta.url);
+    const given = await Promise.all(
+      Array.from({ length: 3 }, async () => {
+        const thread = new Worker(script);
+        const [ports] = (await once(thread, "message")) as [number[]]; // The script sends nothing else.
+        return { thread, ports };
+      }),
+    );
+    await Promise.all(given.map(({ thread }) => thread.terminate()));
+    assert.equal(new Set(given.flatMap(({ ports }) => ports)).size, 450);
   });
 });
 

@@ -11,8 +11,6 @@ import {
   symlinkSync,
   writeFileSync,
 } from "node:fs";
-import { createServer } from "node:net";
-import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterEach, beforeEach, describe, it } from "node:test";
@@ -23,6 +21,7 @@ import { expandEnvironment } from "../adapters/drop-in/expand.ts";
 import { keys } from "../adapters/drop-in/keys.ts";
 import { startLibsqlPrimary } from "../cluster/libsql/primary.ts";
 import type { LibsqlPrimary } from "../cluster/libsql/primary.ts";
+import { freePort } from "../cluster/ports.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const litefs = join(root, "examples", "litefs");
@@ -195,15 +194,6 @@ function programOf(file: string): [command: string, ...args: string[]] {
   if (process.versions.bun !== undefined) return [process.execPath, "run", file];
   if (process.versions.deno !== undefined) return [process.execPath, "run", "-A", file];
   return [process.execPath, "--import", import.meta.resolve("tsx"), file];
-}
-
-/** Returns a port at which nobody listens. */
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => void server.listen(0, "127.0.0.1", resolve));
-  const { port: free } = server.address() as AddressInfo; // A server on TCP has no other kind of address.
-  await new Promise((resolve) => server.close(resolve));
-  return free;
 }
 
 /** A node that a README reaches at a port of the machine. */

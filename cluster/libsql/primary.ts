@@ -14,7 +14,7 @@
  * @module
  */
 import { mkdirSync } from "node:fs";
-import { freePort } from "../listen.ts";
+import { freePort } from "../ports.ts";
 import { start } from "../processes.ts";
 import type { Runtime, Started } from "../processes.ts";
 import { readyOf } from "./ready.ts";

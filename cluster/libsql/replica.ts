@@ -1,5 +1,5 @@
 import { mkdirSync } from "node:fs";
-import { freePort } from "../listen.ts";
+import { freePort } from "../ports.ts";
 import { start } from "../processes.ts";
 import type { Runtime, Started } from "../processes.ts";
 import { thisRuntime } from "./primary.ts";
