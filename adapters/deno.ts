@@ -16,6 +16,7 @@
  */
 import { systemClock } from "../src/clock.ts";
 import { connectionInfo, type Proxy } from "../src/index.ts";
+import type { Transport } from "../src/message.ts";
 import { createHttp1Client } from "./http1/client.ts";
 import { isHost } from "./http1/parse.ts";
 import {
@@ -53,6 +54,7 @@ declare const Deno: {
 export function serve(proxy: Proxy, options: ListenOptions): Server {
   checkProxy(proxy);
   const client = createHttp1Client({ headTimeout: options.targetTimeout });
+  const transport = readingOn(client);
   const abort = new AbortController();
   const server = Deno.serve(
     {
@@ -73,7 +75,7 @@ export function serve(proxy: Proxy, options: ListenOptions): Server {
       if (coding.toLowerCase() !== "chunked") return badCoding();
       const response = await proxy.fetch(
         request,
-        connectionInfo({ clientAddress: addressOf(info.remoteAddr), transport: client }),
+        connectionInfo({ clientAddress: addressOf(info.remoteAddr), transport }),
       );
       return request.method === "HEAD" ? unmeasured(response) : response;
     },
@@ -90,6 +92,54 @@ export function serve(proxy: Proxy, options: ListenOptions): Server {
       client.close();
     },
   };
+}
+
+/** How long an upload is read on after its answer, in milliseconds. */
+const LINGER = 2000;
+
+/**
+ * Has uploads read on for a while that are answered before their end: Deno ends a connection whose bytes nobody reads by
+ * a reset, which may overtake the answer (RFC 9112 section 9.6).
+ */
+function readingOn(transport: Transport): Transport {
+  return (request) => {
+    const { body } = request;
+    if (!(body instanceof ReadableStream)) return transport(request);
+    // Not before it is sent: a request that has found nobody is handed over again.
+    return transport({ ...request, body: { [Symbol.asyncIterator]: () => piecesOf(body) } });
+  };
+}
+
+function piecesOf(body: ReadableStream<Uint8Array>): AsyncIterator<Uint8Array, undefined> {
+  const reader = body.getReader();
+  let reading: Promise<void> | undefined;
+  return {
+    next: async () => {
+      const { done, value } = await reader.read();
+      return done ? OVER : { done, value };
+    },
+    return: async () => {
+      // Whoever lets go of it may do so twice.
+      reading ??= readOut(reader);
+      return OVER;
+    },
+  };
+}
+
+const OVER = { done: true, value: undefined } as const;
+
+/** Reads a body that nobody needs to its end, unless that takes too long. */
+async function readOut(reader: ReadableStreamDefaultReader): Promise<void> {
+  const timer = systemClock.setTimeout(() => {
+    // It fails for the client that has left, which the next read tells.
+    reader.cancel().catch(() => {});
+  }, LINGER);
+  try {
+    while (!(await reader.read()).done);
+  } catch {
+    // The client is gone.
+  }
+  systemClock.clearTimeout(timer);
 }
 
 /** Keeps Deno from saying that what `HEAD` asks for is empty, where the target has not told its length. */

@@ -190,11 +190,6 @@ export const EXCEPTIONS: readonly Exception[] = [
     ],
   },
   {
-    what: "An upload goes on while it is being answered",
-    where: { "Deno.serve": "a read of the body that waits while the answer begins never ends" },
-    cases: ["passes both ways at once: an answer that follows its upload"],
-  },
-  {
     what: "The app is let go of when a client leaves that has sent its body and waits",
     where: { "Deno.serve": "`Request.signal` does not tell when the body came after the head" },
     cases: [
@@ -290,11 +285,6 @@ export const EXCEPTIONS: readonly Exception[] = [
       "takes for no request: coding gzip, chunked",
       "takes for no request: another coding and chunked",
     ],
-  },
-  {
-    what: "A connection is kept after a request whose body has come later than its head",
-    where: { "Deno.serve": "the server closes it, and a replica opens another one" },
-    cases: ["sends on many writes on one connection, each once"],
   },
   {
     what: "A blank before a chunk's size is refused",

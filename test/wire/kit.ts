@@ -21,6 +21,8 @@ export interface Case {
   readonly name: string;
   /** `alone`: nothing else runs on the proxy meanwhile. */
   readonly alone?: boolean;
+  /** A reset races an answer here, and may overtake it within the system: the native servers are asked three times. */
+  readonly isRace?: boolean;
   /** It waits for seconds and does nothing else: it runs beside the others. */
   readonly idle?: boolean;
   run(stage: Stage): Promise<void>;

@@ -485,6 +485,7 @@ export const streams: readonly Case[] = [
         name: `passes ${status} during an upload ${chunked ? "in chunks" : "with its length"} to an app that then ${how}`,
         // A reset overtakes what came before it where a proxy has its hands full.
         alone: how === "resets with bytes unread",
+        isRace: how === "resets with bytes unread",
         run: (stage: Stage) => answerEarly(stage, status, chunked, then),
       })),
     ),
