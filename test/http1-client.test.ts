@@ -1,11 +1,15 @@
 import assert from "node:assert/strict";
 import type { Buffer } from "node:buffer";
+import { connect, type Socket } from "node:net";
 import { afterEach, describe, it } from "node:test";
 import {
   createHttp1Client,
   type Http1Client,
   type Http1ClientOptions,
 } from "../adapters/http1/client.ts";
+import { DEFAULT_LIMITS } from "../adapters/http1/limits.ts";
+import { createUpstreamConnection } from "../adapters/http1/upstream-connection.ts";
+import { systemClock } from "../src/clock.ts";
 import type { UpstreamRequest } from "../src/index.ts";
 import { fakeClock } from "./fake-clock.ts";
 import { answering, eventually, listen, type Origin, type Peer } from "./http1-wire.ts";
@@ -13,6 +17,13 @@ import { fails, transportContract } from "./transport-contract.ts";
 
 // Nothing that a test waits for may come from the pool's own clock.
 transportContract("createHttp1Client()", () => createHttp1Client({ keepAliveTimeout: 60_000 }));
+
+function dial({ origin }: Origin): Promise<Socket> {
+  const { hostname: host, port } = new URL(origin);
+  return new Promise((resolve) => {
+    const socket = connect({ host, port: Number(port) }, () => resolve(socket));
+  });
+}
 
 function get(origin: string): UpstreamRequest {
   return {
@@ -75,6 +86,26 @@ describe("createHttp1Client()", () => {
       connect: { begin: () => late.signal, done: () => late.abort() },
     };
     assert.equal((await client(request)).status, 200);
+  });
+
+  it("does not blame the body for a connection that breaks while a piece is on its way", async () => {
+    const origin = await start(() => {});
+    const socket = await dial(origin);
+    const connection = createUpstreamConnection(socket, {
+      limits: DEFAULT_LIMITS,
+      headTimeout: 0,
+      clock: systemClock,
+      onIdle: () => {},
+      onClose: () => {},
+    });
+    async function* pieces(): AsyncGenerator<Uint8Array> {
+      yield new Uint8Array(3);
+      // As the system breaks it: what listens to the socket hears of it later.
+      socket.destroy(new Error("reset"));
+      yield new Uint8Array(3);
+    }
+    const request = { ...get(origin.origin), method: "POST", body: pieces() };
+    await assert.rejects(connection.send(request), fails("reset"));
   });
 
   it("gives up on an upstream that stops taking the body", { timeout: 20_000 }, async () => {

@@ -229,7 +229,9 @@ async function sendBody(
     taken: () => taken(connection, exchange),
   });
   if (whole) return true;
-  if (!stopped()) throw new TypeError("Cannot send request: the body misses its length");
+  // A connection that has broken says so by itself, in a later turn.
+  if (!stopped() && !connection.socket.destroyed)
+    throw new TypeError("Cannot send request: the body misses its length");
   return false;
 }
 
