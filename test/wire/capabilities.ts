@@ -8,6 +8,7 @@ import { EXCEPTIONS, exceptionOf } from "./exceptions.ts";
 import { PLACE_NAMES } from "./places.ts";
 
 const readme = new URL("../../README.md", import.meta.url);
+const manifest = new URL("../../package.json", import.meta.url);
 const BEGIN = "<!-- capabilities:begin -->";
 const END = "<!-- capabilities:end -->";
 
@@ -34,8 +35,17 @@ export function capabilities(): string {
       ["", "cases", ...PLACE_NAMES.map((name) => (isNative(name) ? `\`${name}\`` : name))],
       counts,
     ),
-    table(["what the exact server passes", ...NATIVE.map((name) => `\`${name}\``)], exceptions),
+    table(["what the exact server passes", ...NATIVE.map(withVersion)], exceptions),
   ].join("\n\n");
+}
+
+/** Returns the name of a native server and what it is part of: the next version may pass more. */
+function withVersion(name: (typeof NATIVE)[number]): string {
+  const runtime = name === "Bun.serve" ? "Bun" : "Deno";
+  const { devDependencies } = JSON.parse(readFileSync(manifest, "utf8")) as {
+    devDependencies: Record<string, string>;
+  };
+  return `\`${name}\` of ${runtime} ${devDependencies[runtime.toLowerCase()]}`;
 }
 
 function isNative(name: string): boolean {
