@@ -543,7 +543,7 @@ describe("proxy.ts", { timeout: 120_000 }, () => {
         resolve(signal ?? code);
       });
     });
-    // Deno 2.9.5 takes a signal sent by child.kill() for the end, whatever code the process exits with.
+    // Deno 2.9 takes a signal sent by child.kill() for the end, whatever code the process exits with.
     const kill = (signal: NodeJS.Signals): void => {
       if (child.pid !== undefined && running.has(child)) process.kill(child.pid, signal);
     };

@@ -138,7 +138,7 @@ function start(command: readonly [string, ...string[]]): Child {
       kill: (signal) => {
         if (isOver || child.pid === undefined) return;
         try {
-          // Deno 2.9.5 takes a signal sent by child.kill() for the end, whatever code the command exits with.
+          // Deno 2.9 takes a signal sent by child.kill() for the end, whatever code the command exits with.
           process.kill(child.pid, signal);
         } catch (error) {
           // It has ended, and this process is about to hear of it.
