@@ -20,6 +20,8 @@ export interface Result {
   readonly bystander: number;
   /** From the commit to the last answer, in milliseconds. */
   readonly answered: number;
+  /** What as many reads take on the same connections that need not wait, in milliseconds. */
+  readonly atOnce: number;
   /** The answers with 200. */
   readonly ok: number;
   /** The memory of each with its connection, in KiB. */
@@ -28,13 +30,16 @@ export interface Result {
 
 const CHECKSUM = "8000000000000000";
 
+/** The header line of a client that has seen what is yet to come. */
+const TOKEN = "Cookie: __txid=0000000000000002\r\n";
+
 /** What LiteFS's own proxy did with two real nodes on a machine of this kind; of 10,000 reads it lost more than half. */
 const LITEFS: readonly Result[] = [
   { waiting: 1, core: 6.5, bystander: 12, answered: 2.4, ok: 1 },
   { waiting: 100, core: 14, bystander: 3.3, answered: 23, ok: 100 },
   { waiting: 1000, core: 64, bystander: 3.8, answered: 243, ok: 1000 },
   { waiting: 10_000, core: 195, bystander: 3420, answered: Number.NaN, ok: 4450 },
-].map((one) => ({ ...one, place: "LiteFS", each: Number.NaN }));
+].map((one) => ({ ...one, place: "LiteFS", atOnce: Number.NaN, each: Number.NaN }));
 
 const { values } = parseArgs({
   options: {
@@ -78,7 +83,8 @@ async function measure(place: Place, appPort: number, waiting: number): Promise<
       const some = Math.min(500, waiting - sockets.length);
       sockets.push(...(await Promise.all(Array.from({ length: some }, () => dial(proxy.port)))));
     }
-    const answers = sockets.map((socket) => ask(socket, "Cookie: __txid=0000000000000002\r\n"));
+    const readAll = (): Promise<number>[] => sockets.map((socket) => ask(socket, TOKEN));
+    const answers = readAll();
     await sleep(1000);
 
     const held = costOf(proxy.pid);
@@ -96,6 +102,9 @@ async function measure(place: Place, appPort: number, waiting: number): Promise<
     writeSync(position, `0000000000000002/${CHECKSUM}\n`, 0);
     const statuses = await Promise.all(answers);
     const answered = performance.now() - committed;
+    const begun = performance.now();
+    await Promise.all(readAll());
+    const atOnce = performance.now() - begun;
     for (const socket of sockets) socket.destroy();
     return {
       place: place.name,
@@ -103,6 +112,7 @@ async function measure(place: Place, appPort: number, waiting: number): Promise<
       core,
       bystander: quantile(times, 0.99),
       answered,
+      atOnce,
       ok: statuses.filter((status) => status === 200).length,
       each: (held.rss - before.rss) / waiting,
     };
@@ -156,6 +166,7 @@ function print(place: string, waiting: number, results: readonly Result[]): void
     all(({ core }) => core, 1),
     all(({ bystander }) => bystander, 1),
     all(({ answered }) => answered, 0),
+    all(({ atOnce }) => atOnce, 0),
     // What the first requests of a process take is no matter of how many wait.
     waiting < 1000 ? "" : all(({ each }) => each, 1),
   ];
@@ -176,9 +187,9 @@ try {
   if (values.json) console.log(JSON.stringify(results, undefined, 2));
   else {
     console.log(
-      "| | reads that wait | answered 200 | % of a core while they wait | p99 of a bystander, ms | commit to last answer, ms | KiB each |",
+      "| | reads that wait | answered 200 | % of a core while they wait | p99 of a bystander, ms | commit to last answer, ms | as many that need not wait, ms | KiB each |",
     );
-    console.log("|---|---|---|---|---|---|---|");
+    console.log("|---|---|---|---|---|---|---|---|");
     for (const waiting of COUNTS) {
       for (const { name } of places) {
         const own = results.filter((one) => one.place === name && one.waiting === waiting);
