@@ -268,6 +268,9 @@ describe("startLibsqlPrimary()", () => {
     await open.execute(insert("dropped"));
     await assert.rejects(primary.roll(), /a transaction is open/);
     await open.rollback();
+    await remote.execute(insert("in the generation that goes on"));
+    await near.sync();
+    assert.deepEqual(await names(near), await names(remote));
     await primary.roll();
     assert.deepEqual(await end(), { generation: 2, frame: 0 });
     for (const [name, replica] of [
