@@ -61,10 +61,10 @@ export function openEmbedded(options: EmbeddedOptions): Embedded {
       );
     },
     // One statement, which is a transaction by itself. Where one of several cannot begin on the primary, the native client
-    // reads from there until another one ends, and what it shows then is ahead of this node's position.
+    // reads from there until the next one, and what it shows then is ahead of this node's position.
     async write([statement, ...more]) {
       if (statement === undefined || more.length > 0) {
-        throw new RangeError(`Cannot write: expected one statement`);
+        throw new RangeError("Cannot write: expected one statement");
       }
       await client.execute({ sql: statement.sql, args: [...statement.args] });
     },
