@@ -112,9 +112,10 @@ export interface LibSQLIndexOptions extends LibSQLSettings {
  * proves that all frames up to its position are in the database. It is written after them, once the disk has them, so
  * that tokens of reads name the last frame in the write-ahead log beside it. Reading both costs microseconds. It covers a
  * write that the replica has passed on, for with `readYourWrites`, the client's default, the replica pulls before it
- * answers one; not what another client has written. Not for replicas that are opened with `offline`, whose log has frames
- * of their own. Run against real replicas, by the native client of `@libsql/client` 0.18.0, of a stand-in for the primary,
- * and not against Turso Cloud.
+ * answers one; not what another client has written, and not what the app reads on the primary, as batches and
+ * transactions of the replica's client do. Nobody else may checkpoint the replica's file. Not for replicas that are opened
+ * with `offline`, whose log has frames of their own. Run against real replicas, by the native client of `@libsql/client`
+ * 0.18.0, of a stand-in for the primary, and not against Turso Cloud.
  */
 export interface LibSQLInfoOptions extends LibSQLSettings {
   /** The path of the file that the replica writes: the database's and `-info`. */

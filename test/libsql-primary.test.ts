@@ -258,6 +258,29 @@ describe("startLibsqlPrimary()", () => {
     await primary.setDelay(0);
   });
 
+  it("runs what a replica's client reads in a batch or a transaction, in every mode", async () => {
+    const replica = embed("a");
+    await replica.sync();
+    const before = await names(replica);
+    await primary.setDelay(ages);
+    await remote.execute(insert("on the primary alone"));
+    const sql = "SELECT name FROM things ORDER BY id";
+    for (const mode of ["read", "deferred", "write"] as const) {
+      const [batched] = await replica.batch([sql], mode);
+      const transaction = await replica.transaction(mode);
+      const { rows } = await transaction.execute(sql);
+      await transaction.rollback();
+      assert.deepEqual([batched?.rows.length, rows.length], [before.length + 1, before.length + 1]);
+      // What is in none comes from the replica's file.
+      assert.deepEqual(await names(replica), before);
+    }
+    const file = createClient({ url: `file:${join(root, "a")}.db` });
+    const [local] = await file.batch([sql], "read");
+    file.close();
+    assert.equal(local?.rows.length, before.length);
+    await primary.setDelay(0);
+  });
+
   it("takes replicas along into a new generation, those that are behind as well", async () => {
     const [near, far] = [embed("a"), embed("b")];
     await near.sync();
@@ -268,6 +291,9 @@ describe("startLibsqlPrimary()", () => {
     await open.execute(insert("dropped"));
     await assert.rejects(primary.roll(), /a transaction is open/);
     await open.rollback();
+    await remote.execute(insert("in the generation that goes on"));
+    await near.sync();
+    assert.deepEqual(await names(near), await names(remote));
     await primary.roll();
     assert.deepEqual(await end(), { generation: 2, frame: 0 });
     for (const [name, replica] of [

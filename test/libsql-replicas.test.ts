@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
@@ -132,6 +132,32 @@ describe("consistency() on real embedded replicas", patience, () => {
   }
 
   for (const way of ["info", "both"] as const) {
+    it(`shows each client no less than before where a write of the replica's client has failed (${way})`, async () => {
+      const [one, two] = replicas;
+      const path = `/kv/failed-${way}`;
+      const jar = createJar();
+      await primary.setDelay(0);
+      await say(jar, `${two.consistent[way]}${path}`, { method: "PUT", body: "first" });
+      await until("both replicas have it all", async () => {
+        const { generation, frame } = await primary.status();
+        return replicas.every((replica) => {
+          const place = placeOf(replica);
+          return place.generation === generation && place.frame === frame;
+        });
+      });
+      await primary.setDelay(3_600_000);
+      await primary.partition("one");
+      const { status } = await fetch(`${one.url}/kv/refused`, { method: "PUT", body: "text" });
+      await primary.heal();
+      assert.equal(status, 500);
+      await remote.execute("UPDATE notes SET value = 'second' WHERE value = 'first'");
+      const shown = [];
+      for (const { consistent } of replicas)
+        shown.push(await say(jar, `${consistent[way]}${path}`));
+      await primary.setDelay(0);
+      assert.deepEqual(shown, ["first", "first"]);
+    });
+
     it(`lets nobody hang whose token is of a past that a restore has lost (${way})`, async () => {
       await primary.setDelay(0);
       const urls = replicas.map(({ consistent }) => consistent[way]);
@@ -156,6 +182,12 @@ describe("consistency() on real embedded replicas", patience, () => {
       assert.equal(await ask(`${urls[0]}/kv/${way}`), "new");
       assert.ok(performance.now() - begin < 3000);
     });
+  }
+
+  function placeOf({ path }: LibsqlReplica): { generation: number; frame: number } {
+    // The format of this file is the native client's.
+    const info = JSON.parse(readFileSync(`${path}-info`, "utf8")) as Record<string, number>;
+    return { generation: info["generation"] ?? 0, frame: info["durable_frame_num"] ?? 0 };
   }
 
   async function promote(): Promise<void> {

@@ -240,7 +240,6 @@ describe("libsql() with -info", () => {
     place.replace(infoText(1, 7));
     assert.equal(storage.seen?.(), "0000000100000007");
     for (const [frames, position] of [
-      [0, "0000000100000007"],
       [7, "0000000100000007"],
       [9, "0000000100000009"],
     ] as const) {
@@ -254,6 +253,41 @@ describe("libsql() with -info", () => {
     assert.equal(storage.seen?.(), "0000000100000009");
     place.remove();
     assert.equal(storage.seen?.(), undefined);
+  });
+
+  it("covers it where somebody else has emptied the write-ahead log", () => {
+    const wal = place.path.replace(/-info$/, "-wal");
+    for (const [generation, frame, frames, position] of [
+      [1, 7, 7, "0000000100000007"],
+      [1, 7, 0, "0000000100000007"],
+      [1, 7, 2, "0000000100000009"],
+      // Emptied once more, while a transaction was there that the file did not have.
+      [1, 7, 0, "0000000100000007"],
+      [1, 9, 0, "0000000100000009"],
+      [1, 9, 3, "000000010000000c"],
+      [1, 12, 3, "000000010000000c"],
+      // The end of a generation: the replica empties it, and then says so.
+      [1, 12, 0, "000000010000000c"],
+      [2, 0, 0, "0000000200000000"],
+      [2, 0, 4, "0000000200000004"],
+      [2, 4, 4, "0000000200000004"],
+      // A replica that has begun anew.
+      [2, 4, 0, "0000000200000004"],
+      [2, 1, 1, "0000000200000001"],
+      [2, 1, 3, "0000000200000003"],
+    ] as const) {
+      place.replace(infoText(generation, frame));
+      writeFileSync(wal, new Uint8Array(32 + frames * (24 + 4096)));
+      assert.equal(storage.seen?.(), position);
+    }
+  });
+
+  it("forgets what was gone of a log that is another's", () => {
+    const wal = place.path.replace(/-info$/, "-wal");
+    place.replace(infoText(1, 7));
+    assert.equal(storage.seen?.(), "0000000100000007");
+    writeFileSync(wal, new Uint8Array(32 + 9 * (24 + 4096)));
+    assert.equal(storage.seen?.(), "0000000100000009");
   });
 
   it("counts the frames between positions of one generation", () => {

@@ -25,13 +25,25 @@ interface Info {
   readonly position: Position;
 }
 
+/** A write-ahead log. */
+interface Log {
+  readonly inode: bigint;
+  /** What the file said of it. */
+  readonly generation: number;
+  readonly frame: number;
+  /** How many frames of the generation are not in it any more. */
+  readonly gone: number;
+}
+
 /**
  * Creates the reader of what an embedded replica writes beside its database after each transaction that it has applied
  * (libSQL's sync protocol with `/info`, as Turso Cloud speaks it): a generation and a frame in there. A new file takes
  * the place of the old one each time.
  *
  * The replica waits for the disk between a transaction and this file, and begins the next one after that. Meanwhile the
- * write-ahead log has more: it is not checkpointed within a generation, and its frames are the primary's one by one.
+ * write-ahead log has more: the replica checkpoints it at the end of a generation alone, so that its frames are the
+ * primary's one by one. Where somebody else has emptied it before, such as SQLite's own shell when it closes, those that
+ * are gone are known from the file: it never says more than there was.
  *
  * @param path The file, the database's path and `-info`.
  */
@@ -40,6 +52,8 @@ export function createInfo(path: string): Source & { position(): Position | unde
   const wal = `${path.replace(/-info$/, "")}-wal`;
   let content: string | undefined;
   let known: Info | undefined;
+  /** The log that was measured last. */
+  let log: Log = { inode: 0n, generation: 0, frame: 0, gone: 0 };
 
   function read(): Info | undefined {
     try {
@@ -56,12 +70,14 @@ export function createInfo(path: string): Source & { position(): Position | unde
     }
   }
 
-  /** Returns the number of the last frame in the write-ahead log, of a transaction that is yet to end as well. */
-  function lastFrame(): number {
+  /** Measures the write-ahead log, with frames of a transaction that is yet to end as well. */
+  function measure(): { readonly inode: bigint; readonly frames: number } {
     try {
-      return Math.max(0, Math.floor((statSync(wal).size - WAL_HEADER) / WAL_FRAME));
+      const { ino, size } = statSync(wal, { bigint: true });
+      const frames = Math.floor((Number(size) - WAL_HEADER) / WAL_FRAME);
+      return { inode: ino, frames: Math.max(0, frames) };
     } catch (error) {
-      if (isMissing(error)) return 0;
+      if (isMissing(error)) return { inode: 0n, frames: 0 };
       throw unreadable(error, path);
     }
   }
@@ -70,13 +86,20 @@ export function createInfo(path: string): Source & { position(): Position | unde
   function seen(): Position | undefined {
     let info = read();
     for (let turn = 0; turn < TURNS; turn++) {
-      const frame = lastFrame();
+      const { inode, frames } = measure();
       const before = info;
       info = read();
       if (info === undefined) return undefined;
+      const { generation, frame } = info;
       // In another generation the frames are counted anew.
-      if (info.generation !== before?.generation) continue;
-      return frame > info.frame ? formatPosition(INFO, info.generation, frame) : info.position;
+      if (generation !== before?.generation) continue;
+      const last = log.inode === inode && log.generation === generation ? log : undefined;
+      // A file that says less than before is of a replica that has begun anew.
+      const known = last !== undefined && last.frame <= frame ? last.gone : 0;
+      const gone = Math.max(known, before.frame - frames);
+      log = { inode, generation, frame, gone };
+      const end = gone + frames;
+      return end > frame ? formatPosition(INFO, generation, end) : info.position;
     }
     throw unreadable("it changes all the time", path);
   }

@@ -60,11 +60,13 @@ export function openEmbedded(options: EmbeddedOptions): Embedded {
         Object.fromEntries(result.columns.map((column, at) => [column, row[at]])),
       );
     },
-    async write(statements) {
-      await client.batch(
-        statements.map(({ sql, args }) => ({ sql, args: [...args] })),
-        "write",
-      );
+    // One statement, which is a transaction by itself. Where one of several cannot begin on the primary, the native client
+    // reads from there until the next one, and what it shows then is ahead of this node's position.
+    async write([statement, ...more]) {
+      if (statement === undefined || more.length > 0) {
+        throw new RangeError("Cannot write: expected one statement");
+      }
+      await client.execute({ sql: statement.sql, args: [...statement.args] });
     },
     position: () => ({ txid: index().toString(16).padStart(16, "0"), checksum: "0".repeat(16) }),
     subscribe(moved) {

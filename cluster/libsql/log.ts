@@ -87,6 +87,7 @@ export function openLog(directory: string, clock: Clock): Log {
   const baseOf = (number: number): string => join(directory, `generation-${number}.db`);
   const generations: Generation[] = [];
   const commits: Commit[] = [];
+  const opened = new Set<Connection>();
   let keeper = open();
 
   // One connection is always open: the last one that closes would checkpoint.
@@ -96,6 +97,19 @@ export function openLog(directory: string, clock: Clock): Log {
     // A first read, for what a process that was killed has left in the log to be found.
     connection.run("SELECT count(*) FROM sqlite_schema");
     return connection;
+  }
+
+  function connectTo(): Connection {
+    const connection = connect(path);
+    const own: Connection = {
+      ...connection,
+      close() {
+        opened.delete(own);
+        connection.close();
+      },
+    };
+    opened.add(own);
+    return own;
   }
 
   function current(): Generation {
@@ -171,7 +185,7 @@ export function openLog(directory: string, clock: Clock): Log {
   }
 
   return {
-    connect: () => connect(path),
+    connect: connectTo,
     collect: () => collect(),
     ago(delay) {
       const time = clock.now() - delay;
@@ -204,6 +218,11 @@ export function openLog(directory: string, clock: Clock): Log {
       return generations.some((one) => one.number === number) ? baseOf(number) : undefined;
     },
     roll() {
+      // A checkpoint that is refused has copied what it could, and then the next transaction begins the log anew, in the
+      // same generation: replicas would miss it.
+      if ([...opened].some((connection) => !connection.isAutocommit())) {
+        return false;
+      }
       const { number, isWhole } = current();
       finish();
       const { rows } = keeper.run("PRAGMA wal_checkpoint(TRUNCATE)");
