@@ -3,7 +3,8 @@ import type { Clock } from "../src/clock.ts";
 import type { Snapshot, Transaction } from "./database.ts";
 import { origin } from "./format.ts";
 import type { Point } from "./format.ts";
-import type { Member } from "./node.ts";
+import type { Member } from "./member.ts";
+import { createQueue } from "./queue.ts";
 
 /** How a network behaves. */
 export interface NetworkOptions {
@@ -118,15 +119,9 @@ export function createNetwork(options: NetworkOptions = {}): Network {
   let base: Point = origin;
   let log: Transaction[] = [];
   const lost: Lost[] = [];
-  let queue: Promise<unknown> = Promise.resolve();
   let waiting: (() => void)[] = [];
-
   // One change of who is who at a time; commits go on meanwhile.
-  function exclusive<T>(work: () => Promise<T>): Promise<T> {
-    const done = queue.then(work);
-    queue = done.catch(() => undefined);
-    return done;
-  }
+  const exclusive = createQueue();
 
   function seatOf(name: string): Seat {
     const seat = seats.get(name);

@@ -16,7 +16,7 @@ import { wallClock } from "./wall-clock.ts";
 import type { Clock } from "../src/clock.ts";
 import type { App, AppContext } from "./app.ts";
 import { openDatabase } from "./database.ts";
-import type { Snapshot, Statement, Transaction } from "./database.ts";
+import type { Statement, Transaction } from "./database.ts";
 import {
   infoText,
   initEvent,
@@ -29,36 +29,8 @@ import {
 } from "./format.ts";
 import type { Point, Role } from "./format.ts";
 import { listen } from "./listen.ts";
-
-/** What the network asks of a node; it may run in this process or in another one. */
-export interface Member {
-  /** The node's name. */
-  readonly name: string;
-  /** What the other nodes call it, in `.primary` and `fly-replay`, once it is the primary. */
-  readonly hostname: string;
-  /** Makes the node the primary and returns its position. */
-  lead(): Promise<Point>;
-  /**
-   * Makes the node a replica and returns its position; a write that has begun ends first.
-   *
-   * @param hostname What the primary is called; undefined while the node reaches none.
-   */
-  follow(hostname: string | undefined): Promise<Point>;
-  /** Returns the node's position. */
-  position(): Promise<Point>;
-  /** Applies transactions, one after the other. */
-  apply(transactions: readonly Transaction[]): Promise<void>;
-  /** Replaces the database. */
-  install(snapshot: Snapshot): Promise<void>;
-  /** Returns the whole database. */
-  snapshot(): Promise<Snapshot>;
-  /**
-   * Tells a replica that the primary lives.
-   *
-   * @param time When the primary said so, in milliseconds since the Unix epoch.
-   */
-  heartbeat(time: number): Promise<void>;
-}
+import type { Member } from "./member.ts";
+import { createQueue } from "./queue.ts";
 
 /** What a node is made of. */
 export interface NodeOptions {
@@ -125,18 +97,12 @@ export async function createNode(options: NodeOptions): Promise<ClusterNode> {
   const positionPath = join(directory, `${databaseName}-pos`);
   const events = new Set<ServerResponse>();
   const listeners = new Set<(point: Point) => void>();
+  // Everything that moves the position or the role goes through here, one at a time.
+  const exclusive = createQueue();
   let positionFile: number | undefined;
   let role: Role = { isPrimary: false };
   let heard: number | undefined;
-  let queue: Promise<unknown> = Promise.resolve();
   let lagTimer: unknown;
-
-  // Everything that moves the position or the role goes through here, one at a time.
-  function exclusive<T>(work: () => Promise<T>): Promise<T> {
-    const done = queue.then(work);
-    queue = done.catch(() => undefined);
-    return done;
-  }
 
   function lag(): number {
     if (role.isPrimary) {

@@ -2,7 +2,8 @@ import { createInterface } from "node:readline";
 import type { Readable, Writable } from "node:stream";
 import type { Snapshot, Transaction } from "./database.ts";
 import type { Point } from "./format.ts";
-import type { ClusterNode, Member } from "./node.ts";
+import type { Member } from "./member.ts";
+import type { ClusterNode } from "./node.ts";
 
 /** What a node in a process of its own tells about itself once it is up. */
 export interface Ready {
