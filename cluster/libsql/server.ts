@@ -5,12 +5,13 @@
  *
  * @module
  */
-import { Buffer } from "node:buffer";
+import type { Buffer } from "node:buffer";
 import { readFileSync } from "node:fs";
 import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
 import { join } from "node:path";
 import { wallClock } from "../wall-clock.ts";
 import type { Clock } from "../../src/clock.ts";
+import { bodyText } from "../body-text.ts";
 import { listen } from "../listen.ts";
 import type { Listener } from "../listen.ts";
 import { createHrana } from "./hrana.ts";
@@ -215,7 +216,7 @@ export async function serveLibsql(options: ServerOptions): Promise<Listener> {
   }
 
   async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const body = await textOf(request);
+    const body = await bodyText(request);
     const [first = "", ...rest] = pathOf(request);
     if (first === "control") {
       json(response, 200, { result: await control(rest.join("/"), body) });
@@ -284,15 +285,6 @@ export function answering(
 export function json(response: ServerResponse, status: number, body: unknown): void {
   response.writeHead(status, { "Content-Type": "application/json" });
   response.end(JSON.stringify(body));
-}
-
-/** Reads the body of a request. */
-export async function textOf(request: IncomingMessage): Promise<string> {
-  const chunks: Buffer[] = [];
-  for await (const chunk of request) {
-    chunks.push(Buffer.from(chunk));
-  }
-  return Buffer.concat(chunks).toString();
 }
 
 function send(response: ServerResponse, bytes: Buffer): void {
