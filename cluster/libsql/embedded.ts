@@ -3,8 +3,8 @@ import type { Client } from "@libsql/client";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { AppContext } from "../app.ts";
+import { indexOf } from "./log.ts";
 import { thisRuntime } from "./primary.ts";
-import { indexOf } from "./server.ts";
 
 /** What an embedded replica is made of. */
 export interface EmbeddedOptions {

@@ -3,8 +3,8 @@ import { bodyText } from "../body-text.ts";
 import { wallClock } from "../wall-clock.ts";
 import { connect, isReadOnly } from "./connection.ts";
 import { createHrana } from "./hrana.ts";
+import { answering, forwardedBy, json } from "./http.ts";
 import type { HranaRequest, PipelineRequest } from "./protocol.ts";
-import { answering, forwardedBy, json } from "./server.ts";
 
 /** What a follower is made of. */
 export interface FollowerOptions {

@@ -24,6 +24,11 @@ export interface Place {
   readonly frame: number;
 }
 
+/** Returns a place as one number, the generation in its upper half. Frames alone begin anew in each generation. */
+export function indexOf({ generation, frame }: Place): number {
+  return generation * 2 ** 32 + frame;
+}
+
 /** A SQLite database whose write-ahead log is kept, so that replicas can have all of it. */
 export interface Log {
   /** Opens one more connection to the database. */

@@ -17,8 +17,8 @@ import { mkdirSync } from "node:fs";
 import { freePort } from "../ports.ts";
 import { start } from "../processes.ts";
 import type { Runtime, Started } from "../processes.ts";
+import type { PrimaryControls } from "./controls.ts";
 import { readyOf } from "./ready.ts";
-import type { PrimaryControls } from "./server.ts";
 
 /** What a primary is made of. */
 export interface LibsqlPrimaryOptions {
