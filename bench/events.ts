@@ -1,6 +1,6 @@
 import type { Socket } from "node:net";
 import { sleep } from "./children.ts";
-import { open } from "./drive.ts";
+import { open } from "./open.ts";
 import { quantile } from "./statistics.ts";
 
 const OPENING = "GET /events HTTP/1.1\r\nHost: bench.test\r\nAccept: text/event-stream\r\n\r\n";

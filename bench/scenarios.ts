@@ -1,10 +1,11 @@
 import { checkAnswer, checkMint } from "./check.ts";
 import { sleep } from "./children.ts";
-import { drive, open } from "./drive.ts";
+import { drive } from "./drive.ts";
 import { openStreams, summary } from "./events.ts";
 import { fixedFraming, httpFraming } from "./framing.ts";
 import { bytesOf, type Generator, type Load, type Request, withSockets } from "./load.ts";
 import type { Metric, Sample } from "./metrics.ts";
+import { open } from "./open.ts";
 import type { OriginName } from "./origin.ts";
 import type { Kind, Peer, Running, Setting } from "./peers.ts";
 import { type Cost, costOfAll, forgetPeak } from "./process.ts";
