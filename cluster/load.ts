@@ -1,5 +1,5 @@
-import { createJar } from "./session.ts";
-import type { Jar } from "./session.ts";
+import { createJar } from "./jar.ts";
+import type { Jar } from "./jar.ts";
 import { sleep } from "./sleep.ts";
 
 /** How clients load a cluster. */
