@@ -10,12 +10,13 @@
  */
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { createNotesClient } from "./notes-client.ts";
+import type { NotesRequest } from "./notes-client.ts";
 import { createSessionClient } from "./session/client.ts";
-import type { SessionRequest } from "./session/client.ts";
 import { createTally } from "./session/tally.ts";
 import type { SessionCounts, SessionReport } from "./session/tally.ts";
 
-export type { SessionRequest } from "./session/client.ts";
+export type { NotesRequest as SessionRequest } from "./notes-client.ts";
 export type { SessionReport } from "./session/tally.ts";
 
 /** How sessions are checked. */
@@ -42,7 +43,7 @@ export interface SessionOptions {
   /** What keys begin with. @default a random word */
   readonly prefix?: string | undefined;
   /** Sends a request. @default the global `fetch` */
-  readonly fetch?: ((url: string, request: SessionRequest) => Promise<Response>) | undefined;
+  readonly fetch?: ((url: string, request: NotesRequest) => Promise<Response>) | undefined;
 }
 
 /** Tells whether a report shows work, and nothing that breaks a guarantee. */
@@ -58,21 +59,21 @@ export async function checkSessions(options: SessionOptions): Promise<SessionRep
   const { urls, site, clients = 16, duration = 5000, rounds = Infinity } = options;
   const { ownReads = 4, otherReads = 3, timeout = 15_000 } = options;
   const prefix = options.prefix ?? Math.random().toString(36).slice(2, 8);
-  const send = options.fetch ?? ((url, request) => fetch(url, request));
+  const client = { urls: () => urls, site, timeout, send: options.fetch };
   const tally = createTally();
   const end = Date.now() + duration;
 
   async function run(index: number): Promise<void> {
     const own = `${prefix}-${index}`;
     const other = `${prefix}-${(index + 1) % clients}`;
-    const client = createSessionClient({ urls, site, own, timeout, send, tally });
+    const { write, read } = createSessionClient(own, createNotesClient(client), tally);
     for (let round = 1; round <= rounds && Date.now() < end; round += 1) {
-      await client.write(round);
+      await write(round);
       for (let i = 0; i < ownReads; i += 1) {
-        await client.read(own);
+        await read(own);
       }
       for (let i = 0; i < otherReads; i += 1) {
-        await client.read(other);
+        await read(other);
       }
     }
   }
