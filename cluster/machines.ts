@@ -80,8 +80,8 @@ const startTimeout = 20_000;
  * called by its proxy's address, which any proxy can make the primary's URL of: `--primary-url http://{hostname}`.
  */
 export async function startMachines(options: MachinesOptions): Promise<Machines> {
-  const places: Place[] = [];
   const { tell, isEnding } = options;
+  const places = await planPlaces(options.nodes, options.root);
   const network = createNetwork({ onError: (error, name) => tell(`${name}: ${String(error)}`) });
   let isComplete = true;
 
@@ -101,45 +101,20 @@ export async function startMachines(options: MachinesOptions): Promise<Machines>
   }
 
   async function open(place: Place): Promise<void> {
-    const { name, hostname } = place;
-    const args = Object.entries({
-      "--name": name,
-      "--hostname": hostname,
-      "--root": place.root,
-      "--port": `${place.port}`,
-      "--api-port": `${place.apiPort}`,
-    }).flat();
-    const node = await start(place.runtime, "cluster/child.ts", args, place.root);
-    place.node = node;
-    const wire = createMemberWire(place, node.output, node.input, {
+    const { name } = place;
+    place.node = await startNode(place);
+    const wire = createMemberWire(place, place.node.output, place.node.input, {
       committed: (transaction) => network.committed(name, transaction),
       promote: () => void network.failover(name).catch((error: unknown) => tell(String(error))),
     });
-    const ready = await inTime(wire.ready, node, `${name} on ${place.runtime}`);
+    const ready = await inTime(wire.ready, place.node, `${name} on ${place.runtime}`);
     place.ready = ready;
     await network.add(wire.member);
-    place.proxy = await openProxy(place, ready);
+    place.proxy = await startProxy(place, ready, options.proxy);
+    place.proxy.output.resume();
+    const what = `the proxy of ${name} on ${place.runtime}`;
+    await inTime(answers(place.url), place.proxy, what);
     take(place);
-  }
-
-  async function openProxy(place: Place, ready: Ready): Promise<Started> {
-    const proxy = await start(
-      place.runtime,
-      options.proxy,
-      Object.entries({
-        "--addr": place.hostname,
-        "--target": `127.0.0.1:${ready.port}`,
-        "--db": "app.db",
-        "--dir": ready.directory,
-        "--api": ready.apiUrl,
-        "--primary-url": "http://{hostname}",
-      }).flat(),
-      place.root,
-    );
-    place.proxy = proxy;
-    proxy.output.resume();
-    await inTime(answers(place.url), proxy, `the proxy of ${place.name} on ${place.runtime}`);
-    return proxy;
   }
 
   function placeOf(name: string, isUp: boolean): Place {
@@ -157,9 +132,29 @@ export async function startMachines(options: MachinesOptions): Promise<Machines>
     await network.remove(name);
   }
 
-  for (let index = 0; index < options.nodes; index += 1) {
+  const [leader, ...others] = places;
+  await (leader && open(leader));
+  await Promise.all(others.map(open));
+  await network.settled();
+
+  const up = (): Place[] => places.filter((place) => place.isUp);
+  return {
+    network,
+    all: places,
+    up,
+    edgeNodes: () => up().map(({ name, hostname, url }) => ({ name, hostname, url })),
+    crash,
+    restart: (name) => open(placeOf(name, false)),
+    isComplete: () => isComplete,
+  };
+}
+
+/** Gives each node a name, a runtime, a directory and addresses, which a restart has again. */
+async function planPlaces(nodes: number, directory: string): Promise<Place[]> {
+  const places: Place[] = [];
+  for (let index = 0; index < nodes; index += 1) {
     const name = `n${index + 1}`;
-    const root = join(options.root, name);
+    const root = join(directory, name);
     mkdirSync(root);
     const hostname = `127.0.0.1:${await freePort()}`;
     places.push({
@@ -176,21 +171,34 @@ export async function startMachines(options: MachinesOptions): Promise<Machines>
       isUp: false,
     });
   }
-  const [leader, ...others] = places;
-  await (leader && open(leader));
-  await Promise.all(others.map(open));
-  await network.settled();
+  return places;
+}
 
-  const up = (): Place[] => places.filter((place) => place.isUp);
-  return {
-    network,
-    all: places,
-    up,
-    edgeNodes: () => up().map(({ name, hostname, url }) => ({ name, hostname, url })),
-    crash,
-    restart: (name) => open(placeOf(name, false)),
-    isComplete: () => isComplete,
-  };
+function startNode({ name, hostname, root, port, apiPort, runtime }: Place): Promise<Started> {
+  const args = Object.entries({
+    "--name": name,
+    "--hostname": hostname,
+    "--root": root,
+    "--port": `${port}`,
+    "--api-port": `${apiPort}`,
+  }).flat();
+  return start(runtime, "cluster/child.ts", args, root);
+}
+
+function startProxy(
+  { hostname, runtime, root }: Place,
+  ready: Ready,
+  program: string,
+): Promise<Started> {
+  const args = Object.entries({
+    "--addr": hostname,
+    "--target": `127.0.0.1:${ready.port}`,
+    "--db": "app.db",
+    "--dir": ready.directory,
+    "--api": ready.apiUrl,
+    "--primary-url": "http://{hostname}",
+  }).flat();
+  return start(runtime, program, args, root);
 }
 
 async function answers(url: string): Promise<void> {
