@@ -2,11 +2,13 @@ import type { Clock } from "../../src/clock.ts";
 import type { AppContext } from "../app.ts";
 import { openDatabase } from "../database.ts";
 import type { Statement, Transaction } from "../database.ts";
-import { initEvent, notReady, origin, primaryChangeEvent, txEvent } from "../format.ts";
+import { initEvent, origin, primaryChangeEvent, txEvent } from "../format.ts";
 import type { Point, Role } from "../format.ts";
 import type { Member } from "../member.ts";
 import { createQueue } from "../queue.ts";
+import { createBroadcast } from "./broadcast.ts";
 import type { Mount } from "./mount.ts";
+import { createStanding } from "./standing.ts";
 
 /** What a store is made of. */
 export interface StoreOptions {
@@ -42,49 +44,25 @@ export interface Store
   close(): Promise<void>;
 }
 
-// LiteFS computes `.lag` when it is read; a file has to be written again.
-const lagInterval = 250;
-
 /** Opens the store of a node, which is a replica without a primary until it is told otherwise. */
 export async function openStore(options: StoreOptions): Promise<Store> {
   const { mount, databaseName, clock } = options;
   const database = await openDatabase(mount.databasePath);
-  const watchers = new Set<(line: string) => void>();
-  const listeners = new Set<(point: Point) => void>();
+  const events = createBroadcast<string>();
+  const moves = createBroadcast<Point>();
   // Everything that moves the position or the role goes through here, one at a time.
   const exclusive = createQueue();
-  let role: Role = { isPrimary: false };
-  // When the primary said what was heard of it last, in milliseconds since the Unix epoch.
-  let heard: number | undefined;
-  let lagTimer: unknown;
 
-  function lag(): number {
-    if (role.isPrimary) {
-      return 0;
-    }
-    return heard === undefined ? notReady : clock.now() - heard;
+  // What a process that was killed has left behind.
+  mount.clear();
+  if (database.position().txid !== origin.txid) {
+    mount.writePosition(database.position());
   }
+  const standing = createStanding(mount, clock);
 
-  function writeLag(): void {
-    mount.writeLag(lag());
-  }
-
-  function keepLag(): void {
-    writeLag();
-    lagTimer = clock.setTimeout(keepLag, lagInterval);
-  }
-
-  function emit(line: string): void {
-    for (const tell of watchers) {
-      tell(line);
-    }
-  }
-
-  function changeRole(next: Role): void {
-    role = next;
-    mount.writePrimary(role.hostname);
-    writeLag();
-    emit(primaryChangeEvent(role));
+  function changeRole(role: Role): void {
+    standing.setRole(role);
+    events.tell(primaryChangeEvent(role));
   }
 
   // The database has it already: who reads of a position finds what it promises.
@@ -92,10 +70,8 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     const point = database.position();
     const pages = await database.pages();
     mount.writePosition(point);
-    emit(txEvent(databaseName, { ...point, time, pages }));
-    for (const listener of listeners) {
-      listener(point);
-    }
+    events.tell(txEvent(databaseName, { ...point, time, pages }));
+    moves.tell(point);
   }
 
   async function commit(statements: readonly Statement[]): Promise<void> {
@@ -105,33 +81,24 @@ export async function openStore(options: StoreOptions): Promise<Store> {
   }
 
   async function replicated(time: number): Promise<void> {
-    heard = time;
+    standing.hear(time);
     await moved(time);
   }
 
-  // What a process that was killed has left behind.
-  mount.clear();
-  if (database.position().txid !== origin.txid) {
-    mount.writePosition(database.position());
-  }
-  keepLag();
-
   return {
     databaseName,
-    role: () => role,
-    lag,
+    role: standing.role,
+    lag: standing.lag,
     point: database.position,
     read: database.read,
     write: (statements) =>
-      exclusive(() => (role.isPrimary ? commit(statements) : database.refuse(statements))),
-    subscribe(listener) {
-      listeners.add(listener);
-      return () => listeners.delete(listener);
-    },
+      exclusive(() =>
+        standing.role().isPrimary ? commit(statements) : database.refuse(statements),
+      ),
+    subscribe: moves.subscribe,
     watch(tell) {
-      tell(initEvent(role));
-      watchers.add(tell);
-      return () => watchers.delete(tell);
+      tell(initEvent(standing.role()));
+      return events.subscribe(tell);
     },
     lead: () =>
       exclusive(async () => {
@@ -143,9 +110,6 @@ export async function openStore(options: StoreOptions): Promise<Store> {
       }),
     follow: (hostname) =>
       exclusive(async () => {
-        if (role.isPrimary) {
-          heard = undefined;
-        }
         changeRole({ isPrimary: false, ...(hostname === undefined ? {} : { hostname }) });
         return database.position();
       }),
@@ -156,22 +120,22 @@ export async function openStore(options: StoreOptions): Promise<Store> {
           await database.apply(transaction);
           await replicated(transaction.time);
         }
-        writeLag();
+        standing.show();
       }),
     install: (snapshot) =>
       exclusive(async () => {
         await database.install(snapshot);
         await replicated(snapshot.time);
-        writeLag();
+        standing.show();
       }),
     snapshot: () => exclusive(database.snapshot),
     heartbeat: (time) =>
       exclusive(async () => {
-        heard = time;
-        writeLag();
+        standing.hear(time);
+        standing.show();
       }),
     close() {
-      clock.clearTimeout(lagTimer);
+      standing.close();
       return exclusive(async () => {
         database.close();
         mount.close();
