@@ -11,11 +11,12 @@ import process from "node:process";
 import { createClient } from "@libsql/client";
 import { libsql, type LibSQLStorage, track } from "../adapters/libsql.ts";
 import { openEmbedded } from "../cluster/libsql/embedded.ts";
-import { startLibsqlPrimary, thisRuntime } from "../cluster/libsql/primary.ts";
+import { startLibsqlPrimary } from "../cluster/libsql/primary.ts";
 import { readyOf } from "../cluster/libsql/ready.ts";
 import { startLibsqlReplica } from "../cluster/libsql/replica.ts";
 import { createConsistent } from "../cluster/libsql/ways.ts";
 import { start } from "../cluster/processes.ts";
+import { thisRuntime, thisRuntimeVersion } from "../cluster/runtime.ts";
 import type { Primary } from "../src/index.ts";
 
 const here: Primary = { at: "here" };
@@ -189,7 +190,7 @@ async function onLoop(dir: string, primary: string): Promise<void> {
 
 const dir = mkdtempSync(join(tmpdir(), "storages-"));
 try {
-  console.log(`${thisRuntime()} ${process.versions[thisRuntime()] ?? ""}`);
+  console.log(thisRuntimeVersion());
   await onFiles(dir);
   await onReplicas(dir);
 } finally {

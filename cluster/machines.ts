@@ -2,10 +2,13 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import type { EdgeNode } from "./edge.ts";
 import { freePort } from "./ports.ts";
+import { inTime } from "./in-time.ts";
 import { createNetwork } from "./network.ts";
 import type { Network } from "./network.ts";
 import { start } from "./processes.ts";
-import type { Runtime, Started } from "./processes.ts";
+import type { Started } from "./processes.ts";
+import { runtimeInTurn } from "./runtime.ts";
+import type { Runtime } from "./runtime.ts";
 import { sleep } from "./sleep.ts";
 import { createMemberWire } from "./wire.ts";
 import type { Ready } from "./wire.ts";
@@ -68,8 +71,6 @@ type Place = { -readonly [Key in keyof Machine]: Machine[Key] } & {
   readonly apiPort: number;
 };
 
-const runtimes: readonly Runtime[] = ["node", "bun", "deno"];
-
 // How long a process may take to start, in milliseconds.
 const startTimeout = 20_000;
 
@@ -107,13 +108,13 @@ export async function startMachines(options: MachinesOptions): Promise<Machines>
       committed: (transaction) => network.committed(name, transaction),
       promote: () => void network.failover(name).catch((error: unknown) => tell(String(error))),
     });
-    const ready = await inTime(wire.ready, place.node, `${name} on ${place.runtime}`);
+    const ready = await inTime(wire.ready, place.node, `${name} on ${place.runtime}`, startTimeout);
     place.ready = ready;
     await network.add(wire.member);
     place.proxy = await startProxy(place, ready, options.proxy);
     place.proxy.output.resume();
     const what = `the proxy of ${name} on ${place.runtime}`;
-    await inTime(answers(place.url), place.proxy, what);
+    await inTime(answers(place.url), place.proxy, what, startTimeout);
     take(place);
   }
 
@@ -159,7 +160,7 @@ async function planPlaces(nodes: number, directory: string): Promise<Place[]> {
     const hostname = `127.0.0.1:${await freePort()}`;
     places.push({
       name,
-      runtime: runtimes[index % runtimes.length] ?? "node",
+      runtime: runtimeInTurn(index),
       hostname,
       url: `http://${hostname}`,
       root,
@@ -214,22 +215,5 @@ async function answers(url: string): Promise<void> {
       }
     }
     await sleep(25);
-  }
-}
-
-async function inTime<T>(work: Promise<T>, process: Started, what: string): Promise<T> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<never>((_resolve, reject) => {
-    const fail = (why: string): void => {
-      const said = process.errors();
-      reject(new Error(`Cannot start ${what}: ${why}${said === "" ? "" : `\n${said}`}`));
-    };
-    timer = setTimeout(() => fail("it takes too long"), startTimeout);
-    void process.ended.then(() => fail("it has ended"));
-  });
-  try {
-    return await Promise.race([work, late]);
-  } finally {
-    clearTimeout(timer);
   }
 }

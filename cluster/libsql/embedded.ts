@@ -3,8 +3,8 @@ import type { Client } from "@libsql/client";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { AppContext } from "../app.ts";
+import { thisRuntimeVersion } from "../runtime.ts";
 import { indexOf } from "./log.ts";
-import { thisRuntime } from "./primary.ts";
 
 /** What an embedded replica is made of. */
 export interface EmbeddedOptions {
@@ -43,7 +43,6 @@ export function openEmbedded(options: EmbeddedOptions): Embedded {
     authToken: name,
     syncInterval: options.interval / 1000,
   });
-  const runtime = thisRuntime();
 
   // The native client replaces this file after each transaction that it has applied.
   function index(): number {
@@ -53,7 +52,7 @@ export function openEmbedded(options: EmbeddedOptions): Embedded {
 
   const context: AppContext = {
     node: name,
-    runtime: `${runtime} ${process.versions[runtime] ?? ""}`,
+    runtime: thisRuntimeVersion(),
     async read(sql, args = []) {
       const result = await client.execute({ sql, args: [...args] });
       return result.rows.map((row) =>
