@@ -6,7 +6,6 @@ import type { Clock } from "../src/clock.ts";
 import { createNotes, notesSchema } from "./app.ts";
 import type { App, AppContext } from "./app.ts";
 import { createControl } from "./control.ts";
-import type { Statement } from "./database.ts";
 import { createEdge } from "./edge.ts";
 import type { Edge, EdgeNode, EdgeOptions } from "./edge.ts";
 import { freePort } from "./ports.ts";
@@ -15,6 +14,7 @@ import { createNetwork } from "./network.ts";
 import type { Network } from "./network.ts";
 import { createNode } from "./node.ts";
 import type { ClusterNode } from "./node.ts";
+import type { Statement } from "./sql.ts";
 
 /** What stands in front of one node's app: the proxy. */
 export interface Front {

@@ -1,15 +1,14 @@
-import { getRequestListener } from "@hono/node-server";
 import { join } from "node:path";
 import { wallClock } from "./wall-clock.ts";
 import type { Clock } from "../src/clock.ts";
 import type { App, AppContext } from "./app.ts";
-import type { Statement, Transaction } from "./database.ts";
-import { listen } from "./listen.ts";
-import type { Listener } from "./listen.ts";
+import type { Transaction } from "./database.ts";
+import { listen, listenFor } from "./listen.ts";
 import type { Member } from "./member.ts";
 import { createApi } from "./node/api.ts";
 import { createMount } from "./node/mount.ts";
 import { openStore } from "./node/store.ts";
+import type { Statement } from "./sql.ts";
 
 /** What a node is made of. */
 export interface NodeOptions {
@@ -71,7 +70,7 @@ export async function createNode(options: NodeOptions): Promise<ClusterNode> {
   const path = join(root, "data");
   const api = await listen(createApi({ name, hostname, path, store, promote }), options.apiPort);
   const context = { node: name, runtime, read, write, position: store.point, subscribe };
-  const app = await listenWith(options.app(context), options.port);
+  const app = await listenFor(options.app(context), options.port);
 
   return {
     name,
@@ -93,12 +92,4 @@ export async function createNode(options: NodeOptions): Promise<ClusterNode> {
       await store.close();
     },
   };
-}
-
-function listenWith(app: App, port: number | undefined): Promise<Listener> {
-  const answer = getRequestListener(app, {
-    // Global objects belong to the whole process, and a proxy may be in it.
-    overrideGlobalObjects: false,
-  });
-  return listen((request, response) => void answer(request, response), port);
 }

@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { AppContext } from "../app.ts";
 import { thisRuntimeVersion } from "../runtime.ts";
+import { queryRows, runBatch } from "../sql.ts";
 import { indexOf } from "./log.ts";
 
 /** What an embedded replica is made of. */
@@ -53,18 +54,8 @@ export function openEmbedded(options: EmbeddedOptions): Embedded {
   const context: AppContext = {
     node: name,
     runtime: thisRuntimeVersion(),
-    async read(sql, args = []) {
-      const result = await client.execute({ sql, args: [...args] });
-      return result.rows.map((row) =>
-        Object.fromEntries(result.columns.map((column, at) => [column, row[at]])),
-      );
-    },
-    async write(statements) {
-      await client.batch(
-        statements.map(({ sql, args }) => ({ sql, args: [...args] })),
-        "write",
-      );
-    },
+    read: (sql, args) => queryRows(client, sql, args),
+    write: (statements) => runBatch(client, statements),
     position: () => ({ txid: index().toString(16).padStart(16, "0"), checksum: "0".repeat(16) }),
     subscribe(moved) {
       let known = index();

@@ -1,11 +1,12 @@
 import type { Clock } from "../../src/clock.ts";
 import type { AppContext } from "../app.ts";
 import { openDatabase } from "../database.ts";
-import type { Statement, Transaction } from "../database.ts";
+import type { Transaction } from "../database.ts";
 import { initEvent, origin, primaryChangeEvent, txEvent } from "../format.ts";
 import type { Point, Role } from "../format.ts";
 import type { Member } from "../member.ts";
 import { createQueue } from "../queue.ts";
+import type { Statement } from "../sql.ts";
 import { createBroadcast } from "./broadcast.ts";
 import type { Mount } from "./mount.ts";
 import { createStanding } from "./standing.ts";
