@@ -1,10 +1,9 @@
 // Holds reads behind a token on a replica, commits once, and tells what the wait cost and how fast all were answered:
 // `npm run bench:waiters [-- --place Bun] [-- --rounds 5] [-- --counts 1,1000] [-- --hold 3] [-- --json]`. Beside it stand LiteFS's own figures.
-import { mkdtempSync, openSync, rmSync, writeFileSync, writeSync } from "node:fs";
+import { openSync, writeSync } from "node:fs";
 import { connect, type Socket } from "node:net";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { createMount, positionText } from "../test/mount.ts";
 import { findPlaces, type Place, startDropIn } from "../test/wire/places.ts";
 import { serveScript, sleep } from "./children.ts";
 import { costOf } from "./process.ts";
@@ -25,8 +24,6 @@ export interface Result {
   /** The memory of each with its connection, in KiB. */
   readonly each: number;
 }
-
-const CHECKSUM = "8000000000000000";
 
 /** What LiteFS's own proxy did with two real nodes on a machine of this kind; of 10,000 reads it lost more than half. */
 const LITEFS: readonly Result[] = [
@@ -53,12 +50,12 @@ const COUNTS = values.counts.split(",").map(Number);
 const HOLD = Number(values.hold) * 1000;
 
 async function measure(place: Place, appPort: number, waiting: number): Promise<Result> {
-  const dir = mkdtempSync(join(tmpdir(), "waiters-"));
-  writeFileSync(join(dir, "app.db-pos"), `0000000000000001/${CHECKSUM}\n`);
-  writeFileSync(join(dir, ".primary"), "primary\n");
-  writeFileSync(join(dir, ".lag"), "+000000001\n");
-  const position = openSync(join(dir, "app.db-pos"), "r+");
-  const proxy = await startDropIn(place, dir, [
+  const mount = createMount({
+    position: "0000000000000001",
+    primary: { at: "elsewhere", hostname: "primary" },
+  });
+  const position = openSync(mount.file, "r+");
+  const proxy = await startDropIn(place, mount.dir, [
     "--target",
     `127.0.0.1:${appPort}`,
     "--wait-timeout",
@@ -93,7 +90,7 @@ async function measure(place: Place, appPort: number, waiting: number): Promise<
       await sleep(2);
     }
     const committed = performance.now();
-    writeSync(position, `0000000000000002/${CHECKSUM}\n`, 0);
+    writeSync(position, positionText("0000000000000002"), 0);
     const statuses = await Promise.all(answers);
     const answered = performance.now() - committed;
     for (const socket of sockets) socket.destroy();
@@ -108,7 +105,7 @@ async function measure(place: Place, appPort: number, waiting: number): Promise<
     };
   } finally {
     await proxy.stop();
-    rmSync(dir, { recursive: true });
+    mount.cleanup();
   }
 }
 

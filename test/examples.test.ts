@@ -22,6 +22,7 @@ import { keys } from "../adapters/drop-in/keys.ts";
 import { startLibsqlPrimary } from "../cluster/libsql/primary.ts";
 import type { LibsqlPrimary } from "../cluster/libsql/primary.ts";
 import { freePort } from "../cluster/ports.ts";
+import { createMount } from "./mount.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const litefs = join(root, "examples", "litefs");
@@ -225,11 +226,12 @@ async function endAll(running: Set<ChildProcess>): Promise<void> {
 
 /** Makes what LiteFS shows on a node; a replica's primary is on this machine. */
 function makeMount(directory: string, isReplica: boolean): string {
-  const mount = mkdtempSync(join(directory, "node-"));
-  writeFileSync(join(mount, "app.db-pos"), "0000000000000002/8000000000000000\n");
-  writeFileSync(join(mount, ".lag"), "+000000000\n");
-  if (isReplica) writeFileSync(join(mount, ".primary"), "127.0.0.1\n");
-  return mount;
+  const { dir } = createMount({
+    parent: directory,
+    position: "0000000000000002",
+    primary: isReplica ? { at: "elsewhere", hostname: "127.0.0.1" } : { at: "here" },
+  });
+  return dir;
 }
 
 /** Does what the `curl` lines of a README say, on the nodes whose ports are published, and tells what they answer. */
