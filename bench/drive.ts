@@ -1,5 +1,5 @@
 import type { Socket } from "node:net";
-import { sleep } from "./children.ts";
+import { sleep } from "../cluster/sleep.ts";
 import type { Framing } from "./framing.ts";
 import type { Load } from "./load.ts";
 import { open } from "./open.ts";

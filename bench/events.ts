@@ -1,5 +1,5 @@
 import type { Socket } from "node:net";
-import { sleep } from "./children.ts";
+import { sleep } from "../cluster/sleep.ts";
 import { open } from "./open.ts";
 import { quantile } from "./statistics.ts";
 

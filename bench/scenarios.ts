@@ -1,5 +1,5 @@
 import { checkAnswer, checkMint } from "./check.ts";
-import { sleep } from "./children.ts";
+import { sleep } from "../cluster/sleep.ts";
 import { drive } from "./drive.ts";
 import { openStreams, summary } from "./events.ts";
 import { fixedFraming, httpFraming } from "./framing.ts";
@@ -285,6 +285,19 @@ export const GET: Scenario = exchanges(small, 64, {
   kinds: [...ALL, "bare"],
 });
 
+/** Makes the scenario of answers that have a body of some size. */
+function bodies(size: string, told: string, connections: number): Scenario {
+  return exchanges({ method: "GET", path: `/${size}` }, connections, {
+    name: `get-${size}`,
+    title: `GET, ${told}`,
+    says: `${connections} connections.`,
+    metrics: ["rate", "mib", ...RATES.slice(1)],
+  });
+}
+
+/** A write, with as much in it as in its answer. */
+const write: Request = { method: "POST", path: "/1k", length: 2 ** 10 };
+
 /** All that can be measured of every peer, by the app that it needs. */
 export const SCENARIOS: readonly Scenario[] = [
   GET,
@@ -296,18 +309,8 @@ export const SCENARIOS: readonly Scenario[] = [
     quick: true,
     kinds: PROXIES,
   }),
-  exchanges({ method: "GET", path: "/64k" }, 64, {
-    name: "get-64k",
-    title: "GET, 64 KiB",
-    says: "64 connections.",
-    metrics: ["rate", "mib", ...RATES.slice(1)],
-  }),
-  exchanges({ method: "GET", path: "/1m" }, 16, {
-    name: "get-1m",
-    title: "GET, 1 MiB",
-    says: "16 connections.",
-    metrics: ["rate", "mib", ...RATES.slice(1)],
-  }),
+  bodies("64k", "64 KiB", 64),
+  bodies("1m", "1 MiB", 16),
   exchanges({ method: "GET", path: "/1g" }, 4, {
     name: "get-1g",
     title: "GET, 1 GiB",
@@ -338,20 +341,20 @@ export const SCENARIOS: readonly Scenario[] = [
     seconds: 3,
     kinds: EXACT,
   }),
-  exchanges({ method: "POST", path: "/1k", length: 2 ** 10 }, 64, {
+  exchanges(write, 64, {
     name: "post",
     title: "POST, 1 KiB",
     says: "64 connections; the answer has 1 KiB, and a token where there are tokens.",
     origin: "own",
     quick: true,
   }),
-  exchanges({ method: "POST", path: "/1k", length: 10 * 2 ** 20 }, 8, {
+  exchanges({ ...write, length: 10 * 2 ** 20 }, 8, {
     name: "post-10m",
     title: "POST, 10 MiB",
     says: "8 connections.",
     origin: "own",
   }),
-  exchanges({ method: "POST", path: "/1k", length: 2 ** 10 }, 64, {
+  exchanges(write, 64, {
     name: "forward",
     title: "POST, 1 KiB, from a replica",
     says: "64 connections to a replica, whose proxy sends each write to the primary's proxy; of the others two stand in a row. The cost is that of both.",

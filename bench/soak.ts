@@ -1,5 +1,5 @@
 import { connect } from "node:net";
-import { sleep } from "./children.ts";
+import { sleep } from "../cluster/sleep.ts";
 import type { Sample } from "./metrics.ts";
 import { startOrigin } from "./origin.ts";
 import type { Peer, Running } from "./peers.ts";

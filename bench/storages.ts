@@ -17,6 +17,7 @@ import { startLibsqlReplica } from "../cluster/libsql/replica.ts";
 import { createConsistent } from "../cluster/libsql/ways.ts";
 import { start } from "../cluster/processes.ts";
 import { thisRuntime, thisRuntimeVersion } from "../cluster/runtime.ts";
+import { sleep } from "../cluster/sleep.ts";
 import type { Primary } from "../src/index.ts";
 
 const here: Primary = { at: "here" };
@@ -41,10 +42,6 @@ async function measure(name: string, count: number, call: () => unknown): Promis
   console.log(
     `${name}: ${median(({ cpu }) => cpu)} µs, ${median(({ wall }) => wall)} µs by the clock`,
   );
-}
-
-async function sleep(ms: number): Promise<void> {
-  await new Promise((resolve) => setTimeout(resolve, ms));
 }
 
 /** Runs clients for a time, each of which rests for a moment after each turn. */

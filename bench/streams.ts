@@ -4,7 +4,7 @@ import { parseArgs } from "node:util";
 import { dial, listen, type Origin, type Peer } from "../test/http1-wire.ts";
 import { createMount } from "../test/mount.ts";
 import { findPlaces, type Place, startDropIn } from "../test/wire/places.ts";
-import { sleep } from "./children.ts";
+import { sleep } from "../cluster/sleep.ts";
 import { quantile } from "./statistics.ts";
 
 /** What one place took, in milliseconds. */

@@ -1,11 +1,13 @@
 // Holds reads behind a token on a replica, commits once, and tells what the wait cost and how fast all were answered:
 // `npm run bench:waiters [-- --place Bun] [-- --rounds 5] [-- --counts 1,1000] [-- --hold 3] [-- --json]`. Beside it stand LiteFS's own figures.
 import { openSync, writeSync } from "node:fs";
-import { connect, type Socket } from "node:net";
+import type { Socket } from "node:net";
 import { parseArgs } from "node:util";
+import { sleep } from "../cluster/sleep.ts";
 import { createMount, positionText } from "../test/mount.ts";
 import { findPlaces, type Place, startDropIn } from "../test/wire/places.ts";
-import { serveScript, sleep } from "./children.ts";
+import { serveScript } from "./children.ts";
+import { open } from "./open.ts";
 import { costOf } from "./process.ts";
 import { quantile, spreadOf } from "./statistics.ts";
 
@@ -66,14 +68,14 @@ async function measure(place: Place, appPort: number, waiting: number): Promise<
     "5m",
   ]);
   try {
-    await ask(await dial(proxy.port), "");
-    const bystander = await dial(proxy.port);
+    await ask(await open(proxy.port), "");
+    const bystander = await open(proxy.port);
     for (let count = 0; count < 2000; count++) await ask(bystander, "");
     const before = costOf(proxy.pid);
     const sockets: Socket[] = [];
     while (sockets.length < waiting) {
       const some = Math.min(500, waiting - sockets.length);
-      sockets.push(...(await Promise.all(Array.from({ length: some }, () => dial(proxy.port)))));
+      sockets.push(...(await Promise.all(Array.from({ length: some }, () => open(proxy.port)))));
     }
     const answers = sockets.map((socket) => ask(socket, "Cookie: __txid=0000000000000002\r\n"));
     await sleep(1000);
@@ -107,13 +109,6 @@ async function measure(place: Place, appPort: number, waiting: number): Promise<
     await proxy.stop();
     mount.cleanup();
   }
-}
-
-function dial(port: number): Promise<Socket> {
-  return new Promise((resolve, reject) => {
-    const socket = connect({ port, host: "127.0.0.1", noDelay: true }, () => resolve(socket));
-    socket.once("error", reject);
-  });
 }
 
 /** Sends a request and resolves to the status of its answer; the body is short enough to come with it or soon after. */

@@ -14,6 +14,7 @@ import { createStateLog, createTargetLog } from "../adapters/drop-in/state.ts";
 import type { End, Host } from "../adapters/drop-in/system.ts";
 import type { Storage } from "../src/index.ts";
 import { createMount, type Mount } from "./mount.ts";
+import { until } from "./until.ts";
 
 const flags = ["--addr=:8080", "--target=localhost:8081", "--db=my.db"];
 
@@ -505,20 +506,6 @@ interface Running {
   readonly output: { out: string; error: string };
   /** Resolves to its exit code, or to the signal that ended it, when all its output is there. */
   readonly ended: Promise<number | string | null>;
-}
-
-/** How long a process may take for anything, in milliseconds; it is only waited out when a test fails. */
-const DEADLINE = 20_000;
-
-/** Polls until `found` returns something else than undefined or false. */
-async function until<T>(what: string, found: () => T | undefined | false): Promise<T> {
-  const deadline = Date.now() + DEADLINE;
-  while (Date.now() < deadline) {
-    const value = found();
-    if (value !== undefined && value !== false) return value;
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-  throw new Error(`Cannot see ${what}: not within ${DEADLINE} ms`);
 }
 
 describe("proxy.ts", { timeout: 120_000 }, () => {
