@@ -27,7 +27,7 @@ export interface NotesClientOptions {
 }
 
 /** What came of a request. */
-export interface Answer {
+interface Answer {
   /** The status; 0: there was no answer, and the text says why. */
   readonly status: number;
   /** The text. */

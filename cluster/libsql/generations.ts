@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { pageFrames, pagesIn, walFrames } from "./frames.ts";
 
 /** The time between two checkpoints of a database. */
-export interface Generation {
+interface Generation {
   /** Its number, from 1. */
   readonly number: number;
   /** Whether its first transaction is every page of the base. */
