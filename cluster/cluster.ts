@@ -79,12 +79,19 @@ export interface Cluster {
   close(): Promise<void>;
 }
 
+/** What a node has again after a crash. */
 interface Place {
   readonly name: string;
   readonly root: string;
   readonly port: number;
   readonly apiPort: number;
   readonly frontPort: number;
+}
+
+/** A node that is up, and what stands in front of its app. */
+interface Running {
+  readonly node: ClusterNode;
+  readonly front: Front | undefined;
 }
 
 /**
@@ -100,7 +107,7 @@ export async function createCluster(options: ClusterOptions = {}): Promise<Clust
     onError: options.onError,
   });
   const places = new Map<string, Place>();
-  const up = new Map<string, { node: ClusterNode; front: Front | undefined }>();
+  const up = new Map<string, Running>();
 
   async function start(place: Place): Promise<void> {
     const node = await createNode({
@@ -127,7 +134,7 @@ export async function createCluster(options: ClusterOptions = {}): Promise<Clust
     }
   }
 
-  function running(name: string): { node: ClusterNode; front: Front | undefined } {
+  function running(name: string): Running {
     const found = up.get(name);
     if (found === undefined) {
       throw new RangeError(`Cannot find a running node "${name}"`);
@@ -173,10 +180,7 @@ export async function createCluster(options: ClusterOptions = {}): Promise<Clust
 
   try {
     for (const name of names) {
-      const directory = join(root, name);
-      mkdirSync(directory);
-      const [port, apiPort, frontPort] = [await freePort(), await freePort(), await freePort()];
-      await start({ name, root: directory, port, apiPort, frontPort });
+      await start(await placeFor(name, root));
     }
     // Every node begins with the app's tables, however long later transactions take.
     await network.settled();
@@ -201,4 +205,11 @@ export async function createCluster(options: ClusterOptions = {}): Promise<Clust
     restart,
     close,
   };
+}
+
+async function placeFor(name: string, directory: string): Promise<Place> {
+  const root = join(directory, name);
+  mkdirSync(root);
+  const [port, apiPort, frontPort] = [await freePort(), await freePort(), await freePort()];
+  return { name, root, port, apiPort, frontPort };
 }
