@@ -3,7 +3,7 @@ import { sleep } from "../cluster/sleep.ts";
 import type { Framing } from "./framing.ts";
 import type { Load } from "./load.ts";
 import { open } from "./open.ts";
-import { quantile } from "./statistics.ts";
+import { summary } from "./statistics.ts";
 
 /** What is sent, and how. */
 export interface Drive {
@@ -75,8 +75,7 @@ export async function drive(what: Drive): Promise<Load> {
   if (rate !== undefined && run.under > 0) await drain(run);
   for (const socket of sockets) socket.destroy();
   const { times, bytes, errors } = run;
-  const [p50 = 0, p99 = 0, p999 = 0] = [0.5, 0.99, 0.999].map((part) => quantile(times, part));
-  return { requests: times.length, bytes, duration, p50, p99, p999, errors };
+  return { requests: times.length, bytes, duration, ...summary(times), errors };
 }
 
 /** Sends messages on a connection and counts what comes back, until it ends. */

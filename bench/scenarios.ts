@@ -1,14 +1,15 @@
 import { checkAnswer, checkMint } from "./check.ts";
 import { sleep } from "../cluster/sleep.ts";
 import { drive } from "./drive.ts";
-import { openStreams, summary } from "./events.ts";
+import { openStreams } from "./events.ts";
 import { fixedFraming, httpFraming } from "./framing.ts";
-import { bytesOf, type Generator, type Load, type Request, withSockets } from "./load.ts";
+import { bytesOf, type Generator, type Load, rateOf, type Request, withSockets } from "./load.ts";
 import type { Metric, Sample } from "./metrics.ts";
 import { open } from "./open.ts";
 import type { OriginName } from "./origin.ts";
 import type { Kind, Peer, Running, Setting } from "./peers.ts";
 import { type Cost, costOfAll, forgetPeak } from "./process.ts";
+import { summary } from "./statistics.ts";
 import { FRAME, HANDSHAKE } from "./websocket.ts";
 
 /** What a scenario measures with. */
@@ -105,7 +106,7 @@ async function costed(running: Running, work: () => Promise<Load>): Promise<Samp
   const times = requests > 0 ? { p50, p99, p999 } : {};
   const mib = bytes / 2 ** 20 / (duration / 1000);
   return {
-    rate: requests / (duration / 1000),
+    rate: rateOf(load),
     mib,
     ...times,
     errors,
@@ -156,7 +157,7 @@ const latencyAtPart: Scenario = {
     let peak = peaks.get(running);
     if (peak === undefined) {
       const found = await withSockets(running.port, small, 64, Math.max(1, seconds));
-      peak = found.requests / (found.duration / 1000);
+      peak = rateOf(found);
       peaks.set(running, peak);
     }
     const rate = peak * PART;

@@ -6,17 +6,10 @@ import type { ClusterNode } from "./node.ts";
 import { createCalls } from "./wire/calls.ts";
 
 /** What a node in a process of its own tells about itself once it is up. */
-export interface Ready {
-  /** The directory that stands in for LiteFS's mount. */
-  readonly directory: string;
-  /** The app's origin. */
-  readonly url: string;
-  /** The app's port. */
-  readonly port: number;
-  /** The origin of the LiteFS API. */
-  readonly apiUrl: string;
-  /** The port of the LiteFS API. */
-  readonly apiPort: number;
+export interface Ready extends Pick<
+  ClusterNode,
+  "directory" | "url" | "port" | "apiUrl" | "apiPort"
+> {
   /** The runtime with its version. */
   readonly runtime: string;
 }
