@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { type IncomingHttpHeaders, request } from "node:http";
 import { freePort } from "../cluster/ports.ts";
-import { sleep } from "./children.ts";
+import { sleep } from "../cluster/sleep.ts";
 import type { Request } from "./load.ts";
 import type { Peer, Running } from "./peers.ts";
 

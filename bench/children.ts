@@ -2,6 +2,7 @@ import { type ChildProcess, spawn, type SpawnOptions } from "node:child_process"
 import { connect } from "node:net";
 import process from "node:process";
 import { freePort } from "../cluster/ports.ts";
+import { sleep } from "../cluster/sleep.ts";
 
 /** What must be undone, whatever ends the run. */
 const undoing = new Set<() => void>();
@@ -131,11 +132,6 @@ export async function serveScript(name: string): Promise<Served> {
   const child = start(command, [...args, String(port)]);
   await listening(port, child);
   return { port, stop: child.stop };
-}
-
-/** Resolves after some milliseconds. */
-export function sleep(delay: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, delay));
 }
 
 function tail(text: string): string {

@@ -1,4 +1,4 @@
-import { sleep } from "./children.ts";
+import { sleep } from "../cluster/sleep.ts";
 import { told } from "./error.ts";
 import type { Sample } from "./metrics.ts";
 import type { Peer } from "./peers.ts";

@@ -1,7 +1,9 @@
-import { connect, type Socket } from "node:net";
+import type { Socket } from "node:net";
+import { sleep } from "../cluster/sleep.ts";
 import type { Framing } from "./framing.ts";
 import type { Load } from "./load.ts";
-import { quantile } from "./statistics.ts";
+import { open } from "./open.ts";
+import { summary } from "./statistics.ts";
 
 /** What is sent, and how. */
 export interface Drive {
@@ -23,127 +25,125 @@ export interface Drive {
 /** How long what is under way at the end may take, in milliseconds. */
 const PATIENCE = 5000;
 
-/** Sends messages over raw sockets from this process. */
-export async function drive(what: Drive): Promise<Load> {
-  const times: number[] = [];
-  /** When each message that waits for a connection was to be sent. */
-  const waiting: number[] = [];
-  const idle: Line[] = [];
-  let [answers, bytes, errors, under] = [0, 0, 0, 0];
-  let isOver = false;
-  let tell: () => void = () => {};
-
-  function next(line: Line): void {
-    const due = what.rate === undefined && !isOver ? performance.now() : waiting.shift();
-    if (due === undefined) idle.push(line);
-    else send(line, due);
-  }
-
-  function send(line: Line, due: number): void {
-    under++;
-    line.due = due;
-    line.socket.write(what.message);
-  }
-
-  const lines = await Promise.all(
-    Array.from({ length: what.connections }, () => open(what.port, what.opening)),
-  );
-  const start = performance.now();
-  for (const socket of lines) {
-    const line: Line = { socket, due: undefined };
-    const read = what.framing();
-    socket.on("data", (piece: Buffer) => {
-      if (!isOver) bytes += piece.length;
-      const ended = read(piece);
-      if (ended.answers === 0 || line.due === undefined) return;
-      if (!isOver || what.rate !== undefined) {
-        answers++;
-        errors += ended.errors;
-        times.push(performance.now() - line.due);
-      }
-      line.due = undefined;
-      under--;
-      next(line);
-      if (isOver && under === 0) tell();
-    });
-    socket.on("close", () => {
-      if (isOver) return;
-      errors++;
-      if (line.due !== undefined) under--;
-      line.due = undefined;
-    });
-    socket.resume();
-    next(line);
-  }
-
-  let sent = 0;
-  const tick = setInterval(() => {
-    const now = performance.now();
-    const goal = ((now - start) / 1000) * (what.rate ?? 0);
-    for (; sent < goal; sent++) {
-      const line = idle.pop();
-      if (line === undefined) waiting.push(now);
-      else send(line, now);
-    }
-  }, 1);
-  await new Promise((resolve) => setTimeout(resolve, what.seconds * 1000));
-  clearInterval(tick);
-  const duration = performance.now() - start;
-  isOver = true;
-  if (what.rate !== undefined && under > 0) {
-    await new Promise<void>((resolve) => {
-      tell = resolve;
-      setTimeout(resolve, PATIENCE).unref();
-    });
-    errors += under + waiting.length;
-  }
-  for (const socket of lines) socket.destroy();
-  const [p50 = 0, p99 = 0, p999 = 0] = [0.5, 0.99, 0.999].map((part) => quantile(times, part));
-  return { requests: answers, bytes, duration, p50, p99, p999, errors };
-}
-
 /** A connection, and when the message that is under way on it was to be sent. */
 interface Line {
   readonly socket: Socket;
   due: number | undefined;
 }
 
-/** Connects, and sees what it sends first answered. */
-export function open(port: number, opening?: string): Promise<Socket> {
-  return new Promise((resolve, reject) => {
-    const socket = connect({ port, host: "127.0.0.1", noDelay: true });
-    const fail = (): void => reject(new Error("The connection broke before it was open"));
-    socket.once("error", reject);
-    socket.once("close", fail);
-    socket.setTimeout(PATIENCE, () => socket.destroy());
-    const done = (): void => {
-      socket.setTimeout(0);
-      socket.off("close", fail);
-      socket.off("error", reject);
-      socket.on("error", () => {});
-      resolve(socket);
-    };
-    socket.once("connect", () => {
-      if (opening === undefined) return done();
-      socket.write(opening);
-      let head = "";
-      const read = (piece: Buffer): void => {
-        head += piece.toString("latin1");
-        const end = head.indexOf("\r\n\r\n");
-        if (end === -1) return;
-        socket.off("data", read);
-        socket.pause();
-        // What has come behind the head is the next reader's.
-        const rest = head.slice(end + 4);
-        if (rest !== "") socket.unshift(Buffer.from(rest, "latin1"));
-        if (/^HTTP\/1\.1 (?:101|2)/.test(head)) done();
-        else {
-          socket.off("close", fail);
-          socket.destroy();
-          reject(new Error(head.slice(0, head.indexOf("\r\n"))));
-        }
-      };
-      socket.on("data", read);
-    });
+/** How things stand while messages are sent. */
+interface Run {
+  readonly what: Drive;
+  /** The connections on which nothing is under way. */
+  readonly idle: Line[];
+  /** When each message that waits for a connection was to be sent. */
+  readonly waiting: number[];
+  /** How long each answer took from when its message was to be sent, in milliseconds. */
+  readonly times: number[];
+  bytes: number;
+  errors: number;
+  /** How many messages are under way. */
+  under: number;
+  /** Whether the time is up. */
+  isOver: boolean;
+  /** Is called when the last message is answered after that. */
+  drained: () => void;
+}
+
+/** Sends messages over raw sockets from this process. */
+export async function drive(what: Drive): Promise<Load> {
+  const { connections, port, opening, seconds, rate } = what;
+  const sockets = await Promise.all(Array.from({ length: connections }, () => open(port, opening)));
+  const run: Run = {
+    what,
+    idle: [],
+    waiting: [],
+    times: [],
+    bytes: 0,
+    errors: 0,
+    under: 0,
+    isOver: false,
+    drained: () => {},
+  };
+  const start = performance.now();
+  for (const socket of sockets) attend(run, socket);
+  const stop = keepRate(run, start);
+  await sleep(seconds * 1000);
+  stop();
+  const duration = performance.now() - start;
+  run.isOver = true;
+  if (rate !== undefined && run.under > 0) await drain(run);
+  for (const socket of sockets) socket.destroy();
+  const { times, bytes, errors } = run;
+  return { requests: times.length, bytes, duration, ...summary(times), errors };
+}
+
+/** Sends messages on a connection and counts what comes back, until it ends. */
+function attend(run: Run, socket: Socket): void {
+  const line: Line = { socket, due: undefined };
+  const read = run.what.framing();
+  socket.on("data", (piece: Buffer) => {
+    if (!run.isOver) run.bytes += piece.length;
+    const { answers, errors } = read(piece);
+    if (answers > 0 && line.due !== undefined) answered(run, line, line.due, errors);
   });
+  socket.on("close", () => {
+    if (run.isOver) return;
+    run.errors++;
+    if (line.due !== undefined) run.under--;
+    line.due = undefined;
+  });
+  socket.resume();
+  sendNext(run, line);
+}
+
+/** Counts an answer, and has its connection go on. */
+function answered(run: Run, line: Line, due: number, errors: number): void {
+  // What is late counts where messages are sent whatever the answers do: it is what was asked for in time.
+  if (!run.isOver || run.what.rate !== undefined) {
+    run.errors += errors;
+    run.times.push(performance.now() - due);
+  }
+  line.due = undefined;
+  run.under--;
+  sendNext(run, line);
+  if (run.isOver && run.under === 0) run.drained();
+}
+
+/** Sends on a connection what is to be sent next; at a rate that is what waits, and otherwise the next message at once. */
+function sendNext(run: Run, line: Line): void {
+  const isAtOnce = run.what.rate === undefined && !run.isOver;
+  const due = isAtOnce ? performance.now() : run.waiting.shift();
+  if (due === undefined) run.idle.push(line);
+  else send(run, line, due);
+}
+
+function send(run: Run, line: Line, due: number): void {
+  run.under++;
+  line.due = due;
+  line.socket.write(run.what.message);
+}
+
+/** Sends as many messages as the rate asks for, if there is one, until the returned function is called. */
+function keepRate(run: Run, start: number): () => void {
+  let sent = 0;
+  const tick = setInterval(() => {
+    const now = performance.now();
+    const goal = ((now - start) / 1000) * (run.what.rate ?? 0);
+    for (; sent < goal; sent++) {
+      const line = run.idle.pop();
+      if (line === undefined) run.waiting.push(now);
+      else send(run, line, now);
+    }
+  }, 1);
+  return () => clearInterval(tick);
+}
+
+/** Lets what is under way or waits be answered, and counts what is not in time. */
+async function drain(run: Run): Promise<void> {
+  await new Promise<void>((resolve) => {
+    run.drained = resolve;
+    setTimeout(resolve, PATIENCE).unref();
+  });
+  run.errors += run.under + run.waiting.length;
 }

@@ -1,7 +1,6 @@
 import type { Socket } from "node:net";
-import { sleep } from "./children.ts";
-import { open } from "./drive.ts";
-import { quantile } from "./statistics.ts";
+import { sleep } from "../cluster/sleep.ts";
+import { open } from "./open.ts";
 
 const OPENING = "GET /events HTTP/1.1\r\nHost: bench.test\r\nAccept: text/event-stream\r\n\r\n";
 
@@ -74,10 +73,4 @@ export async function openStreams(port: number, count: number): Promise<Streams>
     broken: () => broken,
     close,
   };
-}
-
-/** What events took on their way. */
-export function summary(times: number[]): { p50: number; p99: number; p999: number } {
-  const [p50 = 0, p99 = 0, p999 = 0] = [0.5, 0.99, 0.999].map((part) => quantile(times, part));
-  return { p50, p99, p999 };
 }

@@ -27,6 +27,11 @@ export interface Load {
   readonly errors: number;
 }
 
+/** Returns how many answers came a second. */
+export function rateOf({ requests, duration }: Load): number {
+  return requests / (duration / 1000);
+}
+
 /** Sends requests, each connection the next one when it has its answer. */
 export type Generator = (
   port: number,

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
+import { createMount } from "../test/mount.ts";
 import { findPlaces, type Place } from "../test/wire/places.ts";
 import { freePort } from "../cluster/ports.ts";
 import { listening, run, scriptCommand, start, untilExit } from "./children.ts";
@@ -146,37 +147,22 @@ export function dropIn(place: Place): Peer {
     name: place.name,
     kind: isExact(place) ? "exact" : "native",
     start: async ({ target, primary }) => {
-      const node = makeNode(primary !== undefined);
-      const flags = ["--db", "app.db", "--dir", node.dir, "--api", "false"];
-      if (primary !== undefined)
+      const isReplica = primary !== undefined;
+      const mount = createMount({
+        position: "0000000000000001",
+        primary: isReplica ? { at: "elsewhere", hostname: "127.0.0.1" } : { at: "here" },
+      });
+      const flags = ["--db", "app.db", "--dir", mount.dir, "--api", "false"];
+      if (isReplica)
         flags.push("--primary-url", `http://{hostname}:${primary}`, "--forward", "direct");
       const running = await startScript(
         place.command,
         (port) => ["--addr", `127.0.0.1:${port}`, "--target", `127.0.0.1:${target}`, ...flags],
-        node.remove,
+        untilExit(mount.cleanup),
       );
-      return { ...running, moveTo: node.moveTo };
+      return { ...running, moveTo: mount.setPosition };
     },
   };
-}
-
-/** A folder as LiteFS shows it. */
-interface NodeFolder {
-  readonly dir: string;
-  /** Says that the node has applied a transaction. */
-  moveTo(position: string): void;
-  remove(): void;
-}
-
-/** Makes what LiteFS shows of a node at its first transaction: a replica's, whose primary is this machine, or the primary's. */
-function makeNode(isReplica: boolean): NodeFolder {
-  const dir = mkdtempSync(join(tmpdir(), "bench-"));
-  const moveTo = (position: string): void =>
-    writeFileSync(join(dir, "app.db-pos"), `${position}/8000000000000000\n`);
-  moveTo("0000000000000001");
-  writeFileSync(join(dir, ".lag"), "+000000000\n");
-  if (isReplica) writeFileSync(join(dir, ".primary"), "127.0.0.1\n");
-  return { dir, moveTo, remove: untilExit(() => rmSync(dir, { recursive: true, force: true })) };
 }
 
 /** How often a process is started that cannot listen: its port may have been taken in between. */

@@ -1,13 +1,15 @@
 import { checkAnswer, checkMint } from "./check.ts";
-import { sleep } from "./children.ts";
-import { drive, open } from "./drive.ts";
-import { openStreams, summary } from "./events.ts";
+import { sleep } from "../cluster/sleep.ts";
+import { drive } from "./drive.ts";
+import { openStreams } from "./events.ts";
 import { fixedFraming, httpFraming } from "./framing.ts";
-import { bytesOf, type Generator, type Load, type Request, withSockets } from "./load.ts";
+import { bytesOf, type Generator, type Load, rateOf, type Request, withSockets } from "./load.ts";
 import type { Metric, Sample } from "./metrics.ts";
+import { open } from "./open.ts";
 import type { OriginName } from "./origin.ts";
 import type { Kind, Peer, Running, Setting } from "./peers.ts";
 import { type Cost, costOfAll, forgetPeak } from "./process.ts";
+import { summary } from "./statistics.ts";
 import { FRAME, HANDSHAKE } from "./websocket.ts";
 
 /** What a scenario measures with. */
@@ -104,7 +106,7 @@ async function costed(running: Running, work: () => Promise<Load>): Promise<Samp
   const times = requests > 0 ? { p50, p99, p999 } : {};
   const mib = bytes / 2 ** 20 / (duration / 1000);
   return {
-    rate: requests / (duration / 1000),
+    rate: rateOf(load),
     mib,
     ...times,
     errors,
@@ -155,7 +157,7 @@ const latencyAtPart: Scenario = {
     let peak = peaks.get(running);
     if (peak === undefined) {
       const found = await withSockets(running.port, small, 64, Math.max(1, seconds));
-      peak = found.requests / (found.duration / 1000);
+      peak = rateOf(found);
       peaks.set(running, peak);
     }
     const rate = peak * PART;
@@ -284,6 +286,19 @@ export const GET: Scenario = exchanges(small, 64, {
   kinds: [...ALL, "bare"],
 });
 
+/** Makes the scenario of answers that have a body of some size. */
+function bodies(size: string, told: string, connections: number): Scenario {
+  return exchanges({ method: "GET", path: `/${size}` }, connections, {
+    name: `get-${size}`,
+    title: `GET, ${told}`,
+    says: `${connections} connections.`,
+    metrics: ["rate", "mib", ...RATES.slice(1)],
+  });
+}
+
+/** A write, with as much in it as in its answer. */
+const write: Request = { method: "POST", path: "/1k", length: 2 ** 10 };
+
 /** All that can be measured of every peer, by the app that it needs. */
 export const SCENARIOS: readonly Scenario[] = [
   GET,
@@ -295,18 +310,8 @@ export const SCENARIOS: readonly Scenario[] = [
     quick: true,
     kinds: PROXIES,
   }),
-  exchanges({ method: "GET", path: "/64k" }, 64, {
-    name: "get-64k",
-    title: "GET, 64 KiB",
-    says: "64 connections.",
-    metrics: ["rate", "mib", ...RATES.slice(1)],
-  }),
-  exchanges({ method: "GET", path: "/1m" }, 16, {
-    name: "get-1m",
-    title: "GET, 1 MiB",
-    says: "16 connections.",
-    metrics: ["rate", "mib", ...RATES.slice(1)],
-  }),
+  bodies("64k", "64 KiB", 64),
+  bodies("1m", "1 MiB", 16),
   exchanges({ method: "GET", path: "/1g" }, 4, {
     name: "get-1g",
     title: "GET, 1 GiB",
@@ -337,20 +342,20 @@ export const SCENARIOS: readonly Scenario[] = [
     seconds: 3,
     kinds: EXACT,
   }),
-  exchanges({ method: "POST", path: "/1k", length: 2 ** 10 }, 64, {
+  exchanges(write, 64, {
     name: "post",
     title: "POST, 1 KiB",
     says: "64 connections; the answer has 1 KiB, and a token where there are tokens.",
     origin: "own",
     quick: true,
   }),
-  exchanges({ method: "POST", path: "/1k", length: 10 * 2 ** 20 }, 8, {
+  exchanges({ ...write, length: 10 * 2 ** 20 }, 8, {
     name: "post-10m",
     title: "POST, 10 MiB",
     says: "8 connections.",
     origin: "own",
   }),
-  exchanges({ method: "POST", path: "/1k", length: 2 ** 10 }, 64, {
+  exchanges(write, 64, {
     name: "forward",
     title: "POST, 1 KiB, from a replica",
     says: "64 connections to a replica, whose proxy sends each write to the primary's proxy; of the others two stand in a row. The cost is that of both.",

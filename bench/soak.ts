@@ -1,12 +1,12 @@
 import { connect } from "node:net";
-import { sleep } from "./children.ts";
+import { sleep } from "../cluster/sleep.ts";
 import type { Sample } from "./metrics.ts";
 import { startOrigin } from "./origin.ts";
 import type { Peer, Running } from "./peers.ts";
 import { judge, TOLERANCE } from "./growth.ts";
 import { costOfAll } from "./process.ts";
 import type { Row, Section } from "./report.ts";
-import type { Generator, Load } from "./load.ts";
+import { type Generator, type Load, rateOf } from "./load.ts";
 import { HANDSHAKE } from "./websocket.ts";
 
 /** How often memory is read, in milliseconds. */
@@ -81,7 +81,7 @@ async function soakOne(
   const { slope, growth, isFlat: isEven } = judge(points);
   const end = costOfAll(pids);
   const sample: Sample = {
-    rate: done.reduce((sum, { requests, duration }) => sum + requests / (duration / 1000), 0),
+    rate: done.reduce((sum, load) => sum + rateOf(load), 0),
     rss: end.rss / 1024,
     peak: end.peak / 1024,
     slope,

@@ -11,6 +11,12 @@ export function quantile(values: number[], part: number): number {
   return values[Math.min(values.length - 1, Math.floor(values.length * part))] ?? Number.NaN;
 }
 
+/** Returns the quantiles that are told of how long things took; the values are sorted in place. */
+export function summary(times: number[]): { p50: number; p99: number; p999: number } {
+  const [p50 = 0, p99 = 0, p999 = 0] = [0.5, 0.99, 0.999].map((part) => quantile(times, part));
+  return { p50, p99, p999 };
+}
+
 /** Returns the middle of some values: of an even number of them the mean of the two in the middle. */
 export function median(values: readonly number[]): number {
   const sorted = values.toSorted((a, b) => a - b);

@@ -11,11 +11,13 @@ import process from "node:process";
 import { createClient } from "@libsql/client";
 import { libsql, type LibSQLStorage, track } from "../adapters/libsql.ts";
 import { openEmbedded } from "../cluster/libsql/embedded.ts";
-import { startLibsqlPrimary, thisRuntime } from "../cluster/libsql/primary.ts";
+import { startLibsqlPrimary } from "../cluster/libsql/primary.ts";
 import { readyOf } from "../cluster/libsql/ready.ts";
 import { startLibsqlReplica } from "../cluster/libsql/replica.ts";
 import { createConsistent } from "../cluster/libsql/ways.ts";
 import { start } from "../cluster/processes.ts";
+import { thisRuntime, thisRuntimeVersion } from "../cluster/runtime.ts";
+import { sleep } from "../cluster/sleep.ts";
 import type { Primary } from "../src/index.ts";
 
 const here: Primary = { at: "here" };
@@ -40,10 +42,6 @@ async function measure(name: string, count: number, call: () => unknown): Promis
   console.log(
     `${name}: ${median(({ cpu }) => cpu)} µs, ${median(({ wall }) => wall)} µs by the clock`,
   );
-}
-
-async function sleep(ms: number): Promise<void> {
-  await new Promise((resolve) => setTimeout(resolve, ms));
 }
 
 /** Runs clients for a time, each of which rests for a moment after each turn. */
@@ -189,7 +187,7 @@ async function onLoop(dir: string, primary: string): Promise<void> {
 
 const dir = mkdtempSync(join(tmpdir(), "storages-"));
 try {
-  console.log(`${thisRuntime()} ${process.versions[thisRuntime()] ?? ""}`);
+  console.log(thisRuntimeVersion());
   await onFiles(dir);
   await onReplicas(dir);
 } finally {

@@ -1,12 +1,10 @@
 // Sends events through the started drop-in, and has clients leave: `npm run bench:streams [-- --place Bun] [-- --json]`.
 // Beside it stands the same without a proxy.
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { dial, listen, type Origin, type Peer } from "../test/http1-wire.ts";
+import { createMount } from "../test/mount.ts";
 import { findPlaces, type Place, startDropIn } from "../test/wire/places.ts";
-import { sleep } from "./children.ts";
+import { sleep } from "../cluster/sleep.ts";
 import { quantile } from "./statistics.ts";
 
 /** What one place took, in milliseconds. */
@@ -73,14 +71,13 @@ async function measure(name: string, port: number, app: Origin): Promise<Result>
 }
 
 async function measureBehind(place: Place, app: Origin): Promise<Result> {
-  const dir = mkdtempSync(join(tmpdir(), "streams-"));
-  writeFileSync(join(dir, "app.db-pos"), "0000000000000001/8000000000000000\n");
-  const proxy = await startDropIn(place, dir, ["--target", `127.0.0.1:${app.port}`]);
+  const mount = createMount({ position: "0000000000000001" });
+  const proxy = await startDropIn(place, mount.dir, ["--target", `127.0.0.1:${app.port}`]);
   try {
     return await measure(place.name, proxy.port, app);
   } finally {
     await proxy.stop();
-    rmSync(dir, { recursive: true });
+    mount.cleanup();
   }
 }
 

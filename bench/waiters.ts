@@ -1,12 +1,13 @@
 // Holds reads behind a token on a replica, commits once, and tells what the wait cost and how fast all were answered:
 // `npm run bench:waiters [-- --place Bun] [-- --rounds 5] [-- --counts 1,1000] [-- --hold 3] [-- --json]`. Beside it stand LiteFS's own figures.
-import { mkdtempSync, openSync, rmSync, writeFileSync, writeSync } from "node:fs";
-import { connect, type Socket } from "node:net";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { openSync, writeSync } from "node:fs";
+import type { Socket } from "node:net";
 import { parseArgs } from "node:util";
+import { sleep } from "../cluster/sleep.ts";
+import { createMount, positionText } from "../test/mount.ts";
 import { findPlaces, type Place, startDropIn } from "../test/wire/places.ts";
-import { serveScript, sleep } from "./children.ts";
+import { serveScript } from "./children.ts";
+import { open } from "./open.ts";
 import { costOf } from "./process.ts";
 import { quantile, spreadOf } from "./statistics.ts";
 
@@ -27,8 +28,6 @@ export interface Result {
   /** The memory of each with its connection, in KiB. */
   readonly each: number;
 }
-
-const CHECKSUM = "8000000000000000";
 
 /** The header line of a client that has seen what is yet to come. */
 const TOKEN = "Cookie: __txid=0000000000000002\r\n";
@@ -58,12 +57,12 @@ const COUNTS = values.counts.split(",").map(Number);
 const HOLD = Number(values.hold) * 1000;
 
 async function measure(place: Place, appPort: number, waiting: number): Promise<Result> {
-  const dir = mkdtempSync(join(tmpdir(), "waiters-"));
-  writeFileSync(join(dir, "app.db-pos"), `0000000000000001/${CHECKSUM}\n`);
-  writeFileSync(join(dir, ".primary"), "primary\n");
-  writeFileSync(join(dir, ".lag"), "+000000001\n");
-  const position = openSync(join(dir, "app.db-pos"), "r+");
-  const proxy = await startDropIn(place, dir, [
+  const mount = createMount({
+    position: "0000000000000001",
+    primary: { at: "elsewhere", hostname: "primary" },
+  });
+  const position = openSync(mount.file, "r+");
+  const proxy = await startDropIn(place, mount.dir, [
     "--target",
     `127.0.0.1:${appPort}`,
     "--wait-timeout",
@@ -74,14 +73,14 @@ async function measure(place: Place, appPort: number, waiting: number): Promise<
     "5m",
   ]);
   try {
-    await ask(await dial(proxy.port), "");
-    const bystander = await dial(proxy.port);
+    await ask(await open(proxy.port), "");
+    const bystander = await open(proxy.port);
     for (let count = 0; count < 2000; count++) await ask(bystander, "");
     const before = costOf(proxy.pid);
     const sockets: Socket[] = [];
     while (sockets.length < waiting) {
       const some = Math.min(500, waiting - sockets.length);
-      sockets.push(...(await Promise.all(Array.from({ length: some }, () => dial(proxy.port)))));
+      sockets.push(...(await Promise.all(Array.from({ length: some }, () => open(proxy.port)))));
     }
     const readAll = (): Promise<number>[] => sockets.map((socket) => ask(socket, TOKEN));
     const answers = readAll();
@@ -99,7 +98,7 @@ async function measure(place: Place, appPort: number, waiting: number): Promise<
       await sleep(2);
     }
     const committed = performance.now();
-    writeSync(position, `0000000000000002/${CHECKSUM}\n`, 0);
+    writeSync(position, positionText("0000000000000002"), 0);
     const statuses = await Promise.all(answers);
     const answered = performance.now() - committed;
     const begun = performance.now();
@@ -118,15 +117,8 @@ async function measure(place: Place, appPort: number, waiting: number): Promise<
     };
   } finally {
     await proxy.stop();
-    rmSync(dir, { recursive: true });
+    mount.cleanup();
   }
-}
-
-function dial(port: number): Promise<Socket> {
-  return new Promise((resolve, reject) => {
-    const socket = connect({ port, host: "127.0.0.1", noDelay: true }, () => resolve(socket));
-    socket.once("error", reject);
-  });
 }
 
 /** Sends a request and resolves to the status of its answer; the body is short enough to come with it or soon after. */

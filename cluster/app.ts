@@ -1,8 +1,8 @@
 import { Hono } from "hono";
 import type { MiddlewareHandler } from "hono";
 import { streamSSE } from "hono/streaming";
-import type { Row, Statement, Value } from "./database.ts";
 import type { Point } from "./format.ts";
+import type { Row, Statement, Value } from "./sql.ts";
 
 /** What an app sees of the node that it runs on. */
 export interface AppContext {

@@ -7,6 +7,7 @@
 import { parseArgs } from "node:util";
 import { createNotes, notesSchema } from "./app.ts";
 import { createNode } from "./node.ts";
+import { thisRuntimeVersion } from "./runtime.ts";
 import { createNodeWire } from "./wire.ts";
 
 const { values } = parseArgs({
@@ -19,20 +20,12 @@ const { values } = parseArgs({
   },
 });
 
-function runtimeName(): string {
-  const { bun, deno, node } = process.versions;
-  if (bun !== undefined) {
-    return `bun ${bun}`;
-  }
-  return deno === undefined ? `node ${node}` : `deno ${deno}`;
-}
-
 // Ctrl-C reaches every process of the terminal; the one that started this one decides about the end.
 process.on("SIGINT", () => undefined);
 process.on("SIGTERM", () => process.exit(0));
 
 const wire = createNodeWire(process.stdin, process.stdout);
-const runtime = runtimeName();
+const runtime = thisRuntimeVersion();
 const node = await createNode({
   name: values.name,
   hostname: values.hostname,

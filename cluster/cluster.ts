@@ -6,7 +6,6 @@ import type { Clock } from "../src/clock.ts";
 import { createNotes, notesSchema } from "./app.ts";
 import type { App, AppContext } from "./app.ts";
 import { createControl } from "./control.ts";
-import type { Statement } from "./database.ts";
 import { createEdge } from "./edge.ts";
 import type { Edge, EdgeNode, EdgeOptions } from "./edge.ts";
 import { freePort } from "./ports.ts";
@@ -15,6 +14,7 @@ import { createNetwork } from "./network.ts";
 import type { Network } from "./network.ts";
 import { createNode } from "./node.ts";
 import type { ClusterNode } from "./node.ts";
+import type { Statement } from "./sql.ts";
 
 /** What stands in front of one node's app: the proxy. */
 export interface Front {
@@ -79,12 +79,19 @@ export interface Cluster {
   close(): Promise<void>;
 }
 
+/** What a node has again after a crash. */
 interface Place {
   readonly name: string;
   readonly root: string;
   readonly port: number;
   readonly apiPort: number;
   readonly frontPort: number;
+}
+
+/** A node that is up, and what stands in front of its app. */
+interface Running {
+  readonly node: ClusterNode;
+  readonly front: Front | undefined;
 }
 
 /**
@@ -100,7 +107,7 @@ export async function createCluster(options: ClusterOptions = {}): Promise<Clust
     onError: options.onError,
   });
   const places = new Map<string, Place>();
-  const up = new Map<string, { node: ClusterNode; front: Front | undefined }>();
+  const up = new Map<string, Running>();
 
   async function start(place: Place): Promise<void> {
     const node = await createNode({
@@ -127,7 +134,7 @@ export async function createCluster(options: ClusterOptions = {}): Promise<Clust
     }
   }
 
-  function running(name: string): { node: ClusterNode; front: Front | undefined } {
+  function running(name: string): Running {
     const found = up.get(name);
     if (found === undefined) {
       throw new RangeError(`Cannot find a running node "${name}"`);
@@ -173,10 +180,7 @@ export async function createCluster(options: ClusterOptions = {}): Promise<Clust
 
   try {
     for (const name of names) {
-      const directory = join(root, name);
-      mkdirSync(directory);
-      const [port, apiPort, frontPort] = [await freePort(), await freePort(), await freePort()];
-      await start({ name, root: directory, port, apiPort, frontPort });
+      await start(await placeFor(name, root));
     }
     // Every node begins with the app's tables, however long later transactions take.
     await network.settled();
@@ -201,4 +205,11 @@ export async function createCluster(options: ClusterOptions = {}): Promise<Clust
     restart,
     close,
   };
+}
+
+async function placeFor(name: string, directory: string): Promise<Place> {
+  const root = join(directory, name);
+  mkdirSync(root);
+  const [port, apiPort, frontPort] = [await freePort(), await freePort(), await freePort()];
+  return { name, root, port, apiPort, frontPort };
 }

@@ -1,19 +1,10 @@
 import { createClient } from "@libsql/client";
-import type { Client, InArgs, ResultSet } from "@libsql/client";
+import type { Client } from "@libsql/client";
 import { createHash } from "node:crypto";
 import { nextTxid, origin } from "./format.ts";
 import type { Point } from "./format.ts";
-
-/** A value that a statement binds; it survives JSON. */
-export type Value = string | number | null;
-
-/** One SQL statement with its values. */
-export interface Statement {
-  /** The SQL text, `?` for each value. It must give the same result on every node. */
-  readonly sql: string;
-  /** The values, in order. */
-  readonly args: readonly Value[];
-}
+import { queryRows, runBatch } from "./sql.ts";
+import type { Row, Statement, Value } from "./sql.ts";
 
 /** One committed transaction as it travels from the primary to the replicas. */
 export interface Transaction extends Point {
@@ -32,9 +23,6 @@ export interface Snapshot extends Point {
   /** The statements that build it in an empty file. */
   readonly statements: readonly Statement[];
 }
-
-/** One row of a result; columns by name. */
-export type Row = Readonly<Record<string, unknown>>;
 
 /** The SQLite file of a node, with the position that it has. */
 export interface Database {
@@ -96,7 +84,7 @@ export async function openDatabase(path: string): Promise<Database> {
             ON CONFLICT (id) DO UPDATE SET txid = excluded.txid, checksum = excluded.checksum, time = excluded.time`,
       args: [next.txid, next.checksum, stamp],
     };
-    await writer.batch([...bound(statements), move], "write");
+    await runBatch(writer, [...statements, move]);
     point = { txid: next.txid, checksum: next.checksum };
     time = stamp;
   }
@@ -107,9 +95,7 @@ export async function openDatabase(path: string): Promise<Database> {
       const result = await reader.execute("PRAGMA page_count");
       return Number(result.rows[0]?.[0] ?? 0);
     },
-    async read(sql, args = []) {
-      return rows(await reader.execute({ sql, args: [...args] }));
-    },
+    read: (sql, args) => queryRows(reader, sql, args),
     async commit(statements, stamp) {
       const txid = nextTxid(point.txid);
       const previous = point.checksum;
@@ -118,7 +104,7 @@ export async function openDatabase(path: string): Promise<Database> {
       return { txid, checksum, previous, time: stamp, statements };
     },
     async refuse(statements) {
-      await reader.batch(bound(statements), "write");
+      await runBatch(reader, statements);
       throw new Error("Cannot refuse the write: SQLite took it");
     },
     async apply(transaction) {
@@ -191,16 +177,6 @@ async function dump(client: Client): Promise<Statement[]> {
     );
   }
   return statements;
-}
-
-function rows(result: ResultSet): Row[] {
-  return result.rows.map((row) =>
-    Object.fromEntries(result.columns.map((column, index) => [column, row[index]])),
-  );
-}
-
-function bound(statements: readonly Statement[]): { sql: string; args: InArgs }[] {
-  return statements.map((statement) => ({ sql: statement.sql, args: [...statement.args] }));
 }
 
 function plain(value: unknown): Value {

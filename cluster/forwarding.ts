@@ -1,4 +1,4 @@
-import { createJar } from "./session.ts";
+import { createJar } from "./jar.ts";
 import type { Machine, Machines } from "./machines.ts";
 
 /** What was seen of a write that was sent to a replica. */

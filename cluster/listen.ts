@@ -1,3 +1,4 @@
+import { getRequestListener } from "@hono/node-server";
 import { createServer } from "node:http";
 import type { RequestListener, Server } from "node:http";
 import type { Socket } from "node:net";
@@ -46,6 +47,24 @@ export async function listen(handler: RequestListener, port = 0): Promise<Listen
       });
     },
   };
+}
+
+/**
+ * Starts an HTTP server on 127.0.0.1 for an app.
+ *
+ * @param app Answers the requests, as fetch does.
+ * @param port The port; 0 takes a free one.
+ * @throws {Error} When the port cannot be had.
+ */
+export function listenFor(
+  app: (request: Request) => Response | Promise<Response>,
+  port?: number,
+): Promise<Listener> {
+  const answer = getRequestListener(app, {
+    // Global objects belong to the whole process, and a proxy may be in it.
+    overrideGlobalObjects: false,
+  });
+  return listen((request, response) => void answer(request, response), port);
 }
 
 function portOf(server: Server): number {

@@ -1,5 +1,5 @@
-import { createJar } from "./session.ts";
-import type { Jar } from "./session.ts";
+import { createNotesClient } from "./notes-client.ts";
+import type { NotesClient } from "./notes-client.ts";
 import { sleep } from "./sleep.ts";
 
 /** How clients load a cluster. */
@@ -60,6 +60,16 @@ export function twiceIn(marks: readonly string[]): string[] {
   return marks.filter((mark, index) => marks.indexOf(mark) !== index);
 }
 
+/** What clients have seen so far. */
+interface Sight {
+  readonly acknowledged: Set<string>;
+  readonly unseen: { mark: string; at: number; text: string }[];
+  readonly twice: Set<string>;
+  readonly failures: Failure[];
+  reads: number;
+  slowest: number;
+}
+
 /**
  * Starts clients that add marks, each of which there is once only, to a note of their own (`POST /kv/KEY`), and read it and
  * their neighbour's: so a write that is lost shows, and one that ran twice as well.
@@ -68,73 +78,22 @@ export function startLoad(options: LoadOptions): Load {
   const { urls, clients = 12, rest = 10, timeout = 15_000 } = options;
   const prefix = Math.random().toString(36).slice(2, 8);
   const keys = Array.from({ length: clients }, (_, index) => `${prefix}-${index}`);
-  const acknowledged = new Set<string>();
-  const twice = new Set<string>();
-  const unseen: { mark: string; at: number; text: string }[] = [];
-  const failures: Failure[] = [];
-  let reads = 0;
-  let slowest = 0;
+  const sight: Sight = {
+    acknowledged: new Set(),
+    unseen: [],
+    twice: new Set(),
+    failures: [],
+    reads: 0,
+    slowest: 0,
+  };
   let isOver = false;
 
-  /** Returns the text of an answer; undefined: it was none. */
-  async function ask(jar: Jar, key: string, body?: string): Promise<string | undefined> {
-    const began = Date.now();
-    const all = urls();
-    const url = new URL(`/kv/${key}`, all[Math.floor(Math.random() * all.length)]);
-    const method = body === undefined ? "GET" : "POST";
-    const cookie = jar.header(url);
-    let status = 0;
-    let text: string;
-    try {
-      const response = await fetch(url, {
-        method,
-        headers: cookie === undefined ? {} : { cookie },
-        ...(body === undefined ? {} : { body }),
-        signal: AbortSignal.timeout(timeout),
-      });
-      text = await response.text();
-      jar.take(response.headers.getSetCookie(), url);
-      status = response.status;
-    } catch (error) {
-      text = error instanceof Error ? error.message : String(error);
-    }
-    const ended = Date.now();
-    slowest = Math.max(slowest, ended - began);
-    if (status === 200) return text;
-    if (status === 404 && body === undefined) return "";
-    failures.push({ text: `${method} ${key}: ${status} ${text.trim()}`, status, began, ended });
-    return undefined;
-  }
-
   async function run(own: string, other: string): Promise<void> {
-    const jar = createJar();
-    const known = new Map([own, other].map((key) => [key, new Set<string>()]));
-
-    async function read(key: string): Promise<void> {
-      const text = await ask(jar, key);
-      if (text === undefined) return;
-      reads += 1;
-      const marks = marksIn(text);
-      const shown = new Set(marks);
-      for (const mark of twiceIn(marks)) twice.add(mark);
-      const at = Date.now();
-      for (const mark of known.get(key) ?? []) {
-        if (shown.has(mark)) continue;
-        unseen.push({ mark, at, text: `GET ${key}: ${mark} is missing` });
-      }
-      known.set(key, shown);
-    }
-
-    async function write(mark: string): Promise<void> {
-      if ((await ask(jar, own, mark)) === undefined) return;
-      acknowledged.add(mark);
-      known.get(own)?.add(mark);
-    }
-
+    const { add, read } = createMarker(createNotesClient({ urls, timeout }), sight);
     // Clients in step would all write, or all read, when something happens.
     await sleep(Math.random() * 20 * rest);
     for (let round = 1; !isOver; round += 1) {
-      await write(`${own}.${round}`);
+      await add(own, `${own}.${round}`);
       await sleep(rest);
       for (const key of [own, other, own]) {
         await read(key);
@@ -150,7 +109,59 @@ export function startLoad(options: LoadOptions): Load {
     async stop() {
       isOver = true;
       await running;
-      return { keys, acknowledged, reads, unseen, twice, failures, slowest };
+      return { keys, ...sight };
+    },
+  };
+}
+
+/** A client that remembers the marks that it knows of. */
+interface Marker {
+  /** Adds a mark to a note. */
+  add(key: string, mark: string): Promise<void>;
+  /** Reads a note. */
+  read(key: string): Promise<void>;
+}
+
+function createMarker(client: NotesClient, sight: Sight): Marker {
+  // By the key of their note.
+  const known = new Map<string, Set<string>>();
+
+  /** Returns the text of an answer; undefined: it was none. */
+  async function ask(
+    method: "GET" | "POST",
+    key: string,
+    body?: string,
+  ): Promise<string | undefined> {
+    const began = Date.now();
+    const { status, text } = await client.ask(method, key, body);
+    const ended = Date.now();
+    sight.slowest = Math.max(sight.slowest, ended - began);
+    if (status === 200) return text;
+    if (status === 404 && method === "GET") return "";
+    const told = `${method} ${key}: ${status} ${text.trim()}`;
+    sight.failures.push({ text: told, status, began, ended });
+    return undefined;
+  }
+
+  return {
+    async add(key, mark) {
+      if ((await ask("POST", key, mark)) === undefined) return;
+      sight.acknowledged.add(mark);
+      known.set(key, (known.get(key) ?? new Set()).add(mark));
+    },
+    async read(key) {
+      const text = await ask("GET", key);
+      if (text === undefined) return;
+      sight.reads += 1;
+      const marks = marksIn(text);
+      const shown = new Set(marks);
+      for (const mark of twiceIn(marks)) sight.twice.add(mark);
+      const at = Date.now();
+      for (const mark of known.get(key) ?? []) {
+        if (shown.has(mark)) continue;
+        sight.unseen.push({ mark, at, text: `GET ${key}: ${mark} is missing` });
+      }
+      known.set(key, shown);
     },
   };
 }

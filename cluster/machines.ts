@@ -2,10 +2,13 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import type { EdgeNode } from "./edge.ts";
 import { freePort } from "./ports.ts";
+import { inTime } from "./in-time.ts";
 import { createNetwork } from "./network.ts";
 import type { Network } from "./network.ts";
 import { start } from "./processes.ts";
-import type { Runtime, Started } from "./processes.ts";
+import type { Started } from "./processes.ts";
+import { runtimeInTurn } from "./runtime.ts";
+import type { Runtime } from "./runtime.ts";
 import { sleep } from "./sleep.ts";
 import { createMemberWire } from "./wire.ts";
 import type { Ready } from "./wire.ts";
@@ -68,8 +71,6 @@ type Place = { -readonly [Key in keyof Machine]: Machine[Key] } & {
   readonly apiPort: number;
 };
 
-const runtimes: readonly Runtime[] = ["node", "bun", "deno"];
-
 // How long a process may take to start, in milliseconds.
 const startTimeout = 20_000;
 
@@ -80,8 +81,8 @@ const startTimeout = 20_000;
  * called by its proxy's address, which any proxy can make the primary's URL of: `--primary-url http://{hostname}`.
  */
 export async function startMachines(options: MachinesOptions): Promise<Machines> {
-  const places: Place[] = [];
   const { tell, isEnding } = options;
+  const places = await planPlaces(options.nodes, options.root);
   const network = createNetwork({ onError: (error, name) => tell(`${name}: ${String(error)}`) });
   let isComplete = true;
 
@@ -101,45 +102,20 @@ export async function startMachines(options: MachinesOptions): Promise<Machines>
   }
 
   async function open(place: Place): Promise<void> {
-    const { name, hostname } = place;
-    const args = Object.entries({
-      "--name": name,
-      "--hostname": hostname,
-      "--root": place.root,
-      "--port": `${place.port}`,
-      "--api-port": `${place.apiPort}`,
-    }).flat();
-    const node = await start(place.runtime, "cluster/child.ts", args, place.root);
-    place.node = node;
-    const wire = createMemberWire(place, node.output, node.input, {
+    const { name } = place;
+    place.node = await startNode(place);
+    const wire = createMemberWire(place, place.node.output, place.node.input, {
       committed: (transaction) => network.committed(name, transaction),
       promote: () => void network.failover(name).catch((error: unknown) => tell(String(error))),
     });
-    const ready = await inTime(wire.ready, node, `${name} on ${place.runtime}`);
+    const ready = await inTime(wire.ready, place.node, `${name} on ${place.runtime}`, startTimeout);
     place.ready = ready;
     await network.add(wire.member);
-    place.proxy = await openProxy(place, ready);
+    place.proxy = await startProxy(place, ready, options.proxy);
+    place.proxy.output.resume();
+    const what = `the proxy of ${name} on ${place.runtime}`;
+    await inTime(answers(place.url), place.proxy, what, startTimeout);
     take(place);
-  }
-
-  async function openProxy(place: Place, ready: Ready): Promise<Started> {
-    const proxy = await start(
-      place.runtime,
-      options.proxy,
-      Object.entries({
-        "--addr": place.hostname,
-        "--target": `127.0.0.1:${ready.port}`,
-        "--db": "app.db",
-        "--dir": ready.directory,
-        "--api": ready.apiUrl,
-        "--primary-url": "http://{hostname}",
-      }).flat(),
-      place.root,
-    );
-    place.proxy = proxy;
-    proxy.output.resume();
-    await inTime(answers(place.url), proxy, `the proxy of ${place.name} on ${place.runtime}`);
-    return proxy;
   }
 
   function placeOf(name: string, isUp: boolean): Place {
@@ -157,25 +133,6 @@ export async function startMachines(options: MachinesOptions): Promise<Machines>
     await network.remove(name);
   }
 
-  for (let index = 0; index < options.nodes; index += 1) {
-    const name = `n${index + 1}`;
-    const root = join(options.root, name);
-    mkdirSync(root);
-    const hostname = `127.0.0.1:${await freePort()}`;
-    places.push({
-      name,
-      runtime: runtimes[index % runtimes.length] ?? "node",
-      hostname,
-      url: `http://${hostname}`,
-      root,
-      port: await freePort(),
-      apiPort: await freePort(),
-      ready: undefined,
-      node: undefined,
-      proxy: undefined,
-      isUp: false,
-    });
-  }
   const [leader, ...others] = places;
   await (leader && open(leader));
   await Promise.all(others.map(open));
@@ -193,6 +150,58 @@ export async function startMachines(options: MachinesOptions): Promise<Machines>
   };
 }
 
+/** Gives each node a name, a runtime, a directory and addresses, which a restart has again. */
+async function planPlaces(nodes: number, directory: string): Promise<Place[]> {
+  const places: Place[] = [];
+  for (let index = 0; index < nodes; index += 1) {
+    const name = `n${index + 1}`;
+    const root = join(directory, name);
+    mkdirSync(root);
+    const hostname = `127.0.0.1:${await freePort()}`;
+    places.push({
+      name,
+      runtime: runtimeInTurn(index),
+      hostname,
+      url: `http://${hostname}`,
+      root,
+      port: await freePort(),
+      apiPort: await freePort(),
+      ready: undefined,
+      node: undefined,
+      proxy: undefined,
+      isUp: false,
+    });
+  }
+  return places;
+}
+
+function startNode({ name, hostname, root, port, apiPort, runtime }: Place): Promise<Started> {
+  const args = Object.entries({
+    "--name": name,
+    "--hostname": hostname,
+    "--root": root,
+    "--port": `${port}`,
+    "--api-port": `${apiPort}`,
+  }).flat();
+  return start(runtime, "cluster/child.ts", args, root);
+}
+
+function startProxy(
+  { hostname, runtime, root }: Place,
+  ready: Ready,
+  program: string,
+): Promise<Started> {
+  const args = Object.entries({
+    "--addr": hostname,
+    "--target": `127.0.0.1:${ready.port}`,
+    "--db": "app.db",
+    "--dir": ready.directory,
+    "--api": ready.apiUrl,
+    "--primary-url": "http://{hostname}",
+  }).flat();
+  return start(runtime, program, args, root);
+}
+
 async function answers(url: string): Promise<void> {
   const end = Date.now() + startTimeout;
   for (;;) {
@@ -206,22 +215,5 @@ async function answers(url: string): Promise<void> {
       }
     }
     await sleep(25);
-  }
-}
-
-async function inTime<T>(work: Promise<T>, process: Started, what: string): Promise<T> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<never>((_resolve, reject) => {
-    const fail = (why: string): void => {
-      const said = process.errors();
-      reject(new Error(`Cannot start ${what}: ${why}${said === "" ? "" : `\n${said}`}`));
-    };
-    timer = setTimeout(() => fail("it takes too long"), startTimeout);
-    void process.ended.then(() => fail("it has ended"));
-  });
-  try {
-    return await Promise.race([work, late]);
-  } finally {
-    clearTimeout(timer);
   }
 }

@@ -1,9 +1,13 @@
 import { wallClock } from "./wall-clock.ts";
 import type { Clock } from "../src/clock.ts";
 import type { Snapshot, Transaction } from "./database.ts";
-import { origin } from "./format.ts";
-import type { Point } from "./format.ts";
-import type { Member } from "./node.ts";
+import type { Member } from "./member.ts";
+import { createLedger } from "./network/ledger.ts";
+import type { Lost } from "./network/ledger.ts";
+import { createReplication } from "./network/replication.ts";
+import { createRoster } from "./network/roster.ts";
+import type { Seat } from "./network/roster.ts";
+import { createQueue } from "./queue.ts";
 
 /** How a network behaves. */
 export interface NetworkOptions {
@@ -15,14 +19,6 @@ export interface NetworkOptions {
   readonly clock?: Clock | undefined;
   /** Takes what goes wrong while a node is fed; it is left alone until it starts again. */
   readonly onError?: ((error: unknown, node: string) => void) | undefined;
-}
-
-/** A transaction that a change of the primary has thrown away. */
-interface Lost {
-  /** What nobody has any more. */
-  readonly transaction: Transaction;
-  /** When it was lost, in milliseconds since the Unix epoch. */
-  readonly at: number;
 }
 
 /** What is known of a node. */
@@ -93,218 +89,26 @@ export interface Network {
   close(): Promise<void>;
 }
 
-interface Seat {
-  readonly name: string;
-  member: Member | undefined;
-  partitioned: boolean;
-  lag: number | undefined;
-  pump: Pump | undefined;
-}
-
-interface Pump {
-  cursor: number;
-  wake(): void;
-  stop(): Promise<void>;
-}
-
-const retained = 10_000;
-
 /** Creates the network of a cluster; nodes come in through `add`. */
 export function createNetwork(options: NetworkOptions = {}): Network {
-  const { heartbeat = 1000, clock = wallClock } = options;
-  const seats = new Map<string, Seat>();
-  let lag = options.lag ?? 0;
-  let primaryName: string | undefined;
-  let base: Point = origin;
-  let log: Transaction[] = [];
-  const lost: Lost[] = [];
-  let queue: Promise<unknown> = Promise.resolve();
-  let waiting: (() => void)[] = [];
-
+  const { heartbeat = 1000, clock = wallClock, onError = () => undefined } = options;
+  const ledger = createLedger(clock);
+  const roster = createRoster(options.lag ?? 0);
+  const replication = createReplication({ roster, ledger, heartbeat, clock, onError });
+  const { connect, connectAll, disconnect, disconnectAll, handOver, promote } = replication;
   // One change of who is who at a time; commits go on meanwhile.
-  function exclusive<T>(work: () => Promise<T>): Promise<T> {
-    const done = queue.then(work);
-    queue = done.catch(() => undefined);
-    return done;
-  }
+  const exclusive = createQueue();
 
-  function seatOf(name: string): Seat {
-    const seat = seats.get(name);
-    if (seat === undefined) {
-      throw new RangeError(`Cannot find node "${name}"`);
-    }
-    return seat;
-  }
-
-  function primarySeat(): Seat | undefined {
-    return primaryName === undefined ? undefined : seats.get(primaryName);
-  }
-
-  function lagOf(seat: Seat): number {
-    return seat.lag ?? lag;
-  }
-
-  // The number of the transaction, found in the log or at its beginning; undefined: another history, or too old.
-  function locate(point: Point): number | undefined {
-    const index = ordinal(point) - ordinal(base);
-    const known = index === 0 ? base : log[index - 1];
-    return known?.checksum === point.checksum ? ordinal(point) : undefined;
-  }
-
-  function checkSettled(): void {
-    const last = ordinal(log.at(-1) ?? base);
-    if ([...seats.values()].every((seat) => seat.pump === undefined || seat.pump.cursor >= last)) {
-      const done = waiting;
-      waiting = [];
-      for (const resolve of done) {
-        resolve();
-      }
-    }
-  }
-
-  // Forgets what comes after `point`.
-  function align(point: Point): void {
-    const found = locate(point);
-    const kept = found === undefined ? 0 : found - ordinal(base);
-    lost.push(...log.slice(kept).map((transaction) => ({ transaction, at: clock.now() })));
-    if (found === undefined) {
-      log = [];
-      base = { txid: point.txid, checksum: point.checksum };
-      return;
-    }
-    log.length = kept;
-  }
-
-  function trim(): void {
-    const cursors = [...seats.values()].flatMap((seat) => seat.pump?.cursor ?? []);
-    const count = Math.min(
-      log.length - retained,
-      ...cursors.map((cursor) => cursor - ordinal(base)),
-    );
-    const last = log[count - 1];
-    if (last !== undefined) {
-      base = { txid: last.txid, checksum: last.checksum };
-      log.splice(0, count);
-    }
-  }
-
-  function startPump(seat: Seat, member: Member, start: number): Pump {
-    let stopped = false;
-    let beaten = -Infinity;
-    let wakeUp: (() => void) | undefined;
-
-    function pause(delay: number): Promise<void> {
-      return new Promise((resolve) => {
-        const timer = clock.setTimeout(resolve, delay);
-        wakeUp = () => {
-          clock.clearTimeout(timer);
-          resolve();
-        };
-      });
-    }
-
-    async function step(): Promise<void> {
-      const now = clock.now();
-      const rest = log.slice(pump.cursor - ordinal(base), pump.cursor - ordinal(base) + 256);
-      const count = rest.findIndex((transaction) => transaction.time + lagOf(seat) > now);
-      const due = count < 0 ? rest : rest.slice(0, count);
-      if (due.length > 0) {
-        await member.apply(due);
-        pump.cursor += due.length;
-        checkSettled();
-        return;
-      }
-      const next = rest[0];
-      if (next === undefined && now - beaten >= heartbeat) {
-        beaten = now;
-        await member.heartbeat(now - lagOf(seat));
-        return;
-      }
-      await pause(next === undefined ? beaten + heartbeat - now : next.time + lagOf(seat) - now);
-    }
-
-    async function run(): Promise<void> {
-      while (!stopped) {
-        await step();
-      }
-    }
-
-    const pump: Pump = {
-      cursor: start,
-      wake: () => wakeUp?.(),
-      async stop() {
-        stopped = true;
-        wakeUp?.();
-        await finished;
-      },
-    };
-    const finished = run().catch((error: unknown) => options.onError?.(error, seat.name));
-    return pump;
-  }
-
-  async function disconnect(seat: Seat): Promise<void> {
-    const { pump } = seat;
-    seat.pump = undefined;
-    await pump?.stop();
-  }
-
-  async function connect(seat: Seat): Promise<void> {
-    await disconnect(seat);
-    const { member } = seat;
-    const source = primarySeat();
-    if (member === undefined || source === seat) {
-      return;
-    }
-    if (source?.member === undefined || source.partitioned || seat.partitioned) {
-      await member.follow(undefined);
-      return;
-    }
-    const point = await member.follow(source.member.hostname);
-    const start = locate(point) ?? (await copy(source.member, member));
-    seat.pump = startPump(seat, member, start);
-  }
-
-  async function copy(from: Member, to: Member): Promise<number> {
-    const snapshot = await from.snapshot();
-    await to.install(snapshot);
-    return ordinal(snapshot);
-  }
-
-  // One node that fails must not keep the others from their primary.
-  async function connectAll(): Promise<void> {
-    for (const seat of seats.values()) {
-      await connect(seat).catch((error: unknown) => options.onError?.(error, seat.name));
-    }
-  }
-
-  // Everything the old primary has, without waiting for the lag.
-  async function handOver(from: Member, to: Member): Promise<void> {
-    const start = locate(await to.position());
-    if (start === undefined) {
-      await copy(from, to);
-      return;
-    }
-    await to.apply(log.slice(start - ordinal(base)));
-  }
-
-  async function promote(seat: Seat, member: Member): Promise<void> {
-    align(await member.position());
-    primaryName = seat.name;
-    await member.lead();
-    await connectAll();
-  }
-
-  async function failover(name: string, lose: boolean): Promise<void> {
-    const seat = seatOf(name);
-    const { member } = seat;
-    const old = primarySeat();
+  async function failover(seat: Seat, lose: boolean): Promise<void> {
+    const { name, member } = seat;
+    const old = roster.primary();
     if (member === undefined || seat.partitioned) {
       throw new RangeError(`Cannot make "${name}" the primary: it is down or cut off`);
     }
     if (old === seat) {
       return;
     }
-    await Promise.all([...seats.values()].map(disconnect));
+    await disconnectAll();
     await old?.member?.follow(undefined);
     if (old?.member !== undefined && !old.partitioned && !lose) {
       await handOver(old.member, member);
@@ -312,115 +116,85 @@ export function createNetwork(options: NetworkOptions = {}): Network {
     await promote(seat, member);
   }
 
+  async function statusOf(seat: Seat): Promise<NodeStatus> {
+    const { name, member, partitioned } = seat;
+    const isPrimary = seat === roster.primary() && member !== undefined;
+    const lag = roster.lagOf(seat);
+    const txid = (await member?.position())?.txid;
+    return { name, up: member !== undefined, isPrimary, partitioned, lag, txid };
+  }
+
   return {
     add: (member) =>
       exclusive(async () => {
-        const seat = seats.get(member.name) ?? {
-          name: member.name,
-          member,
-          partitioned: false,
-          lag: undefined,
-          pump: undefined,
-        };
-        seat.member = member;
-        seats.set(member.name, seat);
-        if (primaryName === undefined || primaryName === member.name) {
-          await promote(seat, member);
-          return;
-        }
-        await connect(seat);
+        const seat = roster.take(member);
+        const primary = roster.primary() ?? seat;
+        await (primary === seat ? promote(seat, member) : connect(seat));
       }),
     remove: (name) =>
       exclusive(async () => {
-        const seat = seatOf(name);
+        const seat = roster.get(name);
         seat.member = undefined;
-        await (name === primaryName ? connectAll() : disconnect(seat));
+        await (seat === roster.primary() ? connectAll() : disconnect(seat));
       }),
     committed(name, transaction) {
-      if (name !== primaryName) {
+      if (name !== roster.primary()?.name) {
         return;
       }
-      log.push(transaction);
-      if (log.length > 2 * retained) {
-        trim();
-      }
-      for (const seat of seats.values()) {
-        seat.pump?.wake();
-      }
+      ledger.add(transaction);
+      ledger.trim(roster.all().flatMap(({ delivery }) => delivery?.reached() ?? []));
+      wake(roster.all());
     },
-    setLag(value, name) {
-      if (!(value >= 0)) {
-        throw new RangeError(`Cannot set the lag: "${value}" is not a number of milliseconds`);
+    setLag(lag, name) {
+      if (!(lag >= 0)) {
+        throw new RangeError(`Cannot set the lag: "${lag}" is not a number of milliseconds`);
       }
-      if (name === undefined) {
-        lag = value;
-      }
-      for (const seat of name === undefined ? seats.values() : [seatOf(name)]) {
-        seat.lag = name === undefined ? undefined : value;
-        seat.pump?.wake();
-      }
+      wake(roster.setLag(lag, name));
     },
     partition: (name) =>
       exclusive(async () => {
-        const seat = seatOf(name);
+        const seat = roster.get(name);
         seat.partitioned = true;
-        await (name === primaryName ? connectAll() : connect(seat));
+        await (seat === roster.primary() ? connectAll() : connect(seat));
       }),
     heal: () =>
       exclusive(async () => {
-        for (const seat of seats.values()) {
+        for (const seat of roster.all()) {
           seat.partitioned = false;
         }
-        for (const seat of seats.values()) {
-          await (seat.pump === undefined ? connect(seat) : undefined);
+        for (const seat of roster.all()) {
+          await (seat.delivery === undefined ? connect(seat) : undefined);
         }
       }),
-    failover: (name, lose = false) => exclusive(() => failover(name, lose)),
-    snapshot: () => exclusive(() => running(primarySeat()).member.snapshot()),
+    failover: (name, lose = false) => exclusive(async () => failover(roster.get(name), lose)),
+    snapshot: () => exclusive(() => running(roster.primary()).member.snapshot()),
     restore: (snapshot) =>
       exclusive(async () => {
-        const { seat, member } = running(primarySeat());
-        await Promise.all([...seats.values()].map(disconnect));
+        const { seat, member } = running(roster.primary());
+        await disconnectAll();
         await member.follow(undefined);
         await member.install(snapshot);
         await promote(seat, member);
       }),
-    primary: () => primaryName,
-    lost: () => lost,
-    status: () =>
-      Promise.all(
-        [...seats.values()].map(async (seat) => ({
-          name: seat.name,
-          up: seat.member !== undefined,
-          isPrimary: seat.name === primaryName && seat.member !== undefined,
-          partitioned: seat.partitioned,
-          lag: lagOf(seat),
-          txid: (await seat.member?.position())?.txid,
-        })),
-      ),
-    settled: () =>
-      exclusive(async () => undefined).then(
-        () =>
-          new Promise((resolve) => {
-            waiting.push(resolve);
-            checkSettled();
-          }),
-      ),
-    close: () =>
-      exclusive(async () => {
-        await Promise.all([...seats.values()].map(disconnect));
-      }),
+    primary: () => roster.primary()?.name,
+    lost: ledger.lost,
+    status: () => Promise.all(roster.all().map(statusOf)),
+    // After the changes that have been asked for before.
+    settled: () => exclusive(async () => undefined).then(replication.settled),
+    close: () => exclusive(disconnectAll),
   };
 }
 
+function wake(seats: readonly Seat[]): void {
+  for (const seat of seats) {
+    seat.delivery?.wake();
+  }
+}
+
+/** Returns the primary's seat with its node, which must be up. */
 function running(seat: Seat | undefined): { seat: Seat; member: Member } {
   if (seat?.member === undefined) {
     throw new RangeError("Cannot reach the primary: it is down");
   }
   return { seat, member: seat.member };
-}
-
-// Positions here start at 0 and stay small, whatever LiteFS's may do.
-function ordinal(point: Point): number {
-  return Number(BigInt(`0x${point.txid}`));
 }

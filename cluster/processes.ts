@@ -4,9 +4,7 @@ import { createRequire } from "node:module";
 import { join } from "node:path";
 import type { Readable, Writable } from "node:stream";
 import { fileURLToPath } from "node:url";
-
-/** The runtimes that the nodes run on, in turn. */
-export type Runtime = "node" | "bun" | "deno";
+import type { Runtime } from "./runtime.ts";
 
 /** A process that this one started. */
 export interface Started {

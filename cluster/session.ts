@@ -10,125 +10,14 @@
  */
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { createNotesClient } from "./notes-client.ts";
+import type { NotesRequest } from "./notes-client.ts";
+import { createSessionClient } from "./session/client.ts";
+import { createTally } from "./session/tally.ts";
+import type { SessionCounts, SessionReport } from "./session/tally.ts";
 
-/** The cookies of one client, kept as a browser keeps them; ports do not part them (RFC 6265 section 8.5). */
-export interface Jar {
-  /** Takes the `Set-Cookie` lines of an answer that came from `url`. */
-  take(lines: readonly string[], url: URL): void;
-  /** Returns the `Cookie` header of a request to `url`; undefined: no cookie fits. */
-  header(url: URL): string | undefined;
-}
-
-interface Cookie {
-  readonly name: string;
-  readonly value: string;
-  readonly host: string;
-  readonly path: string;
-  readonly isSecure: boolean;
-  readonly expires: number;
-}
-
-/**
- * Creates an empty cookie jar.
- *
- * @param now Returns milliseconds since the Unix epoch.
- */
-export function createJar(now: () => number = Date.now): Jar {
-  const cookies = new Map<string, Cookie>();
-  return {
-    take(lines, url) {
-      for (const line of lines) {
-        const cookie = parseSetCookie(line, url, now());
-        if (cookie === undefined) {
-          continue;
-        }
-        const key = `${cookie.host} ${cookie.path} ${cookie.name}`;
-        // The last one wins, whatever it says.
-        if (cookie.expires <= now()) {
-          cookies.delete(key);
-          continue;
-        }
-        cookies.set(key, cookie);
-      }
-    },
-    header(url) {
-      const fitting = [...cookies.values()]
-        .filter((cookie) => fits(cookie, url, now()))
-        .sort((a, b) => b.path.length - a.path.length);
-      return fitting.length === 0
-        ? undefined
-        : fitting.map((cookie) => `${cookie.name}=${cookie.value}`).join("; ");
-    },
-  };
-}
-
-function parseSetCookie(line: string, url: URL, now: number): Cookie | undefined {
-  const [pair = "", ...parts] = line.split(";");
-  const cut = pair.indexOf("=");
-  if (cut < 1) {
-    return undefined;
-  }
-  const attributes = new Map(
-    parts.map((part) => {
-      const [name = "", ...rest] = part.split("=");
-      return [name.trim().toLowerCase(), rest.join("=").trim()];
-    }),
-  );
-  const isSecure = attributes.has("secure");
-  const domain = attributes.get("domain")?.replace(/^\./, "").toLowerCase();
-  if (domain !== undefined && domain !== "" && domain !== url.hostname) {
-    return undefined;
-  }
-  if (isSecure && url.protocol !== "https:") {
-    return undefined;
-  }
-  const path = attributes.get("path");
-  return {
-    name: pair.slice(0, cut).trim(),
-    value: pair.slice(cut + 1).trim(),
-    host: url.hostname,
-    path: path?.startsWith("/") === true ? path : defaultPath(url),
-    isSecure,
-    expires: expiry(attributes.get("max-age"), attributes.get("expires"), now),
-  };
-}
-
-function expiry(maxAge: string | undefined, expires: string | undefined, now: number): number {
-  if (maxAge !== undefined && /^-?\d+$/.test(maxAge)) {
-    return now + Number(maxAge) * 1000;
-  }
-  const date = expires === undefined ? NaN : Date.parse(expires);
-  return Number.isNaN(date) ? Infinity : date;
-}
-
-function defaultPath(url: URL): string {
-  return url.pathname.slice(0, Math.max(1, url.pathname.lastIndexOf("/")));
-}
-
-function fits(cookie: Cookie, url: URL, now: number): boolean {
-  const { path } = cookie;
-  const isUnder = url.pathname.startsWith(path.endsWith("/") ? path : `${path}/`);
-  return (
-    cookie.expires > now &&
-    cookie.host === url.hostname &&
-    (url.pathname === path || isUnder) &&
-    (!cookie.isSecure || url.protocol === "https:")
-  );
-}
-
-/** What a client sends; the global `fetch` takes it. */
-export interface SessionRequest {
-  /** The method. */
-  readonly method: string;
-  /** The headers. */
-  readonly headers: Record<string, string>;
-  /** The text to write; left out with GET. */
-  readonly body?: string;
-  /** Never followed: a proxy has no business with redirects. */
-  readonly redirect: "manual";
-  /** Aborts a request that takes too long. */
-  readonly signal: AbortSignal;
-}
+export type { NotesRequest as SessionRequest } from "./notes-client.ts";
+export type { SessionReport } from "./session/tally.ts";
 
 /** How sessions are checked. */
 export interface SessionOptions {
@@ -154,29 +43,7 @@ export interface SessionOptions {
   /** What keys begin with. @default a random word */
   readonly prefix?: string | undefined;
   /** Sends a request. @default the global `fetch` */
-  readonly fetch?: ((url: string, request: SessionRequest) => Promise<Response>) | undefined;
-}
-
-/** What was seen. */
-interface SessionCounts {
-  /** Reads that were answered. */
-  reads: number;
-  /** Writes that were answered. */
-  writes: number;
-  /** Reads that did not show what the client itself had written before (read-your-writes). */
-  stale: number;
-  /** Reads that showed less than an earlier read of the same client (monotonic reads). */
-  back: number;
-  /** Requests without a proper answer. */
-  errors: number;
-}
-
-/** The result of a check. */
-export interface SessionReport extends SessionCounts {
-  /** The counts for each runtime that answered, as `X-Runtime` names it; the empty text: it did not say. */
-  readonly runtimes: ReadonlyMap<string, SessionCounts>;
-  /** The first few things that went wrong, in words. */
-  readonly examples: readonly string[];
+  readonly fetch?: ((url: string, request: NotesRequest) => Promise<Response>) | undefined;
 }
 
 /** Tells whether a report shows work, and nothing that breaks a guarantee. */
@@ -184,102 +51,24 @@ export function hasKept({ reads, writes, stale, back, errors }: SessionReport): 
   return reads > 0 && writes > 0 && stale + back + errors === 0;
 }
 
-interface Answer {
-  readonly ok: boolean;
-  readonly status: number;
-  readonly text: string;
-  readonly node: string;
-  readonly runtime: string;
-}
-
 /**
  * Runs clients against an app and counts what breaks the guarantees of their sessions. Each client writes growing
  * numbers into a key of its own, reads them back, and reads its neighbour's.
  */
 export async function checkSessions(options: SessionOptions): Promise<SessionReport> {
-  const { urls, clients = 16, duration = 5000, rounds = Infinity, timeout = 15_000 } = options;
-  const { ownReads = 4, otherReads = 3 } = options;
+  const { urls, site, clients = 16, duration = 5000, rounds = Infinity } = options;
+  const { ownReads = 4, otherReads = 3, timeout = 15_000 } = options;
   const prefix = options.prefix ?? Math.random().toString(36).slice(2, 8);
-  const send = options.fetch ?? ((url, request) => fetch(url, request));
-  const total = zero();
-  const runtimes = new Map<string, SessionCounts>();
-  const examples: string[] = [];
+  const client = { urls: () => urls, site, timeout, send: options.fetch };
+  const tally = createTally();
   const end = Date.now() + duration;
 
-  function count(what: keyof SessionCounts, runtime: string, example?: string): void {
-    const counts = runtimes.get(runtime) ?? zero();
-    runtimes.set(runtime, counts);
-    counts[what] += 1;
-    total[what] += 1;
-    if (example !== undefined && examples.length < 10) {
-      examples.push(example);
-    }
-  }
-
-  async function ask(jar: Jar, key: string, body?: string): Promise<Answer> {
-    const base = urls[Math.floor(Math.random() * urls.length)] ?? "";
-    const url = new URL(`/kv/${key}`, base);
-    const page = new URL(url.pathname, options.site ?? base);
-    const cookie = jar.header(page);
-    try {
-      const response = await send(url.href, {
-        method: body === undefined ? "GET" : "PUT",
-        headers: cookie === undefined ? {} : { cookie },
-        ...(body === undefined ? {} : { body }),
-        redirect: "manual",
-        signal: AbortSignal.timeout(timeout),
-      });
-      jar.take(response.headers.getSetCookie(), page);
-      const { ok, status, headers } = response;
-      const node = headers.get("x-node") ?? base;
-      return {
-        ok,
-        status,
-        text: await response.text(),
-        node,
-        runtime: headers.get("x-runtime") ?? "",
-      };
-    } catch (error) {
-      const text = error instanceof Error ? describeError(error) : String(error);
-      return { ok: false, status: 0, text, node: base, runtime: "" };
-    }
-  }
-
   async function run(index: number): Promise<void> {
-    const jar = createJar();
     const own = `${prefix}-${index}`;
     const other = `${prefix}-${(index + 1) % clients}`;
-    const seen = new Map<string, number>();
-    let written = 0;
-
-    async function read(key: string): Promise<void> {
-      const answer = await ask(jar, key);
-      const { node, runtime, status, text } = answer;
-      const value = status === 404 ? 0 : Number(text.trim() || "none");
-      if ((!answer.ok && status !== 404) || Number.isNaN(value)) {
-        count("errors", runtime, `GET ${key} from ${node}: ${status} ${text.trim()}`);
-        return;
-      }
-      count("reads", runtime);
-      if (key === own && value < written) {
-        count("stale", runtime, `GET ${key} from ${node}: ${value} after ${written} was written`);
-      }
-      const best = seen.get(key) ?? 0;
-      if (value < best) {
-        count("back", runtime, `GET ${key} from ${node}: ${value} after ${best} was read`);
-      }
-      seen.set(key, Math.max(best, value));
-    }
-
+    const { write, read } = createSessionClient(own, createNotesClient(client), tally);
     for (let round = 1; round <= rounds && Date.now() < end; round += 1) {
-      const answer = await ask(jar, own, String(round));
-      if (answer.ok) {
-        count("writes", answer.runtime);
-        written = round;
-      } else {
-        const { node, status, text } = answer;
-        count("errors", answer.runtime, `PUT ${own} at ${node}: ${status} ${text.trim()}`);
-      }
+      await write(round);
       for (let i = 0; i < ownReads; i += 1) {
         await read(own);
       }
@@ -290,7 +79,7 @@ export async function checkSessions(options: SessionOptions): Promise<SessionRep
   }
 
   await Promise.all(Array.from({ length: clients }, (_, index) => run(index)));
-  return { ...total, runtimes, examples };
+  return tally.report();
 }
 
 /**
@@ -323,14 +112,6 @@ export function sessionTable(reports: readonly (readonly [string, SessionReport]
 function row(title: string, counts: SessionCounts): string[] {
   const { reads, writes, stale, back, errors } = counts;
   return [title, ...[reads, writes, stale, back, errors].map(String)];
-}
-
-function zero(): SessionCounts {
-  return { reads: 0, writes: 0, stale: 0, back: 0, errors: 0 };
-}
-
-function describeError(error: Error): string {
-  return error.cause instanceof Error ? `${error.message}: ${error.cause.message}` : error.message;
 }
 
 const usage = `Usage: node --import tsx cluster/session.ts --edge URL [--seconds 5] [--clients 16]

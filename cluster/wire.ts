@@ -1,38 +1,25 @@
 import { createInterface } from "node:readline";
 import type { Readable, Writable } from "node:stream";
-import type { Snapshot, Transaction } from "./database.ts";
-import type { Point } from "./format.ts";
-import type { ClusterNode, Member } from "./node.ts";
+import type { Transaction } from "./database.ts";
+import type { Member } from "./member.ts";
+import type { ClusterNode } from "./node.ts";
+import { createCalls } from "./wire/calls.ts";
 
 /** What a node in a process of its own tells about itself once it is up. */
-export interface Ready {
-  /** The directory that stands in for LiteFS's mount. */
-  readonly directory: string;
-  /** The app's origin. */
-  readonly url: string;
-  /** The app's port. */
-  readonly port: number;
-  /** The origin of the LiteFS API. */
-  readonly apiUrl: string;
-  /** The port of the LiteFS API. */
-  readonly apiPort: number;
+export interface Ready extends Pick<
+  ClusterNode,
+  "directory" | "url" | "port" | "apiUrl" | "apiPort"
+> {
   /** The runtime with its version. */
   readonly runtime: string;
 }
 
-interface Calls {
-  lead(): Promise<Point>;
-  follow(hostname?: string): Promise<Point>;
-  position(): Promise<Point>;
-  apply(transactions: readonly Transaction[]): Promise<void>;
-  install(snapshot: Snapshot): Promise<void>;
-  snapshot(): Promise<Snapshot>;
-  heartbeat(time: number): Promise<void>;
-}
+/** What the network can ask of a node. */
+type Method = Exclude<keyof Member, "name" | "hostname">;
 
 interface Request {
   readonly id: number;
-  readonly call: keyof Calls;
+  readonly call: Method;
   readonly argument?: unknown;
 }
 
@@ -123,69 +110,40 @@ export function createMemberWire(
   events: WireEvents,
 ): MemberWire {
   const { name, hostname } = who;
-  const waiting = new Map<number, PromiseWithResolvers>();
-  const up = withResolvers();
-  let last = 0;
-  let isOpen = true;
-
-  function take(line: string): void {
-    // What comes from the other end is a message that `createNodeWire` wrote.
-    const message = JSON.parse(line) as Message;
-    if ("ready" in message) {
-      up.resolve(message.ready);
-      return;
-    }
-    if ("committed" in message) {
-      events.committed(message.committed);
-      return;
-    }
-    if ("promote" in message) {
-      events.promote();
-      return;
-    }
-    const call = waiting.get(message.id);
-    waiting.delete(message.id);
-    if (message.error === undefined) {
-      call?.resolve(message.result);
-      return;
-    }
-    call?.reject(new Error(`${name}: ${message.error}`));
-  }
-
-  async function call<T>(method: keyof Calls, argument?: unknown): Promise<T> {
-    if (!isOpen) {
-      throw new Error(`Cannot reach ${name}: it is gone`);
-    }
-    last += 1;
-    const id = last;
-    const answer = withResolvers();
-    waiting.set(id, answer);
-    const timer = setTimeout(() => {
-      waiting.delete(id);
-      answer.reject(new Error(`Cannot reach ${name}: it does not answer`));
-    }, callTimeout);
-    output.write(`${JSON.stringify({ id, call: method, argument } satisfies Request)}\n`);
-    try {
-      // The other end's method of this name returned it.
-      return (await answer.promise) as T;
-    } finally {
-      clearTimeout(timer);
-    }
-  }
-
+  const calls = createCalls(name, callTimeout);
   const lines = createInterface({ input });
-  lines.on("line", take);
-  lines.once("close", () => {
-    isOpen = false;
-    const gone = new Error(`Cannot reach ${name}: it is gone`);
-    up.reject(gone);
-    for (const answer of waiting.values()) {
-      answer.reject(gone);
-    }
-    waiting.clear();
+
+  const ready = new Promise<Ready>((resolve, reject) => {
+    lines.on("line", (line) => {
+      // What comes from the other end is a message that `createNodeWire` wrote.
+      const message = JSON.parse(line) as Message;
+      if ("ready" in message) {
+        resolve(message.ready);
+      } else if ("committed" in message) {
+        events.committed(message.committed);
+      } else if ("promote" in message) {
+        events.promote();
+      } else {
+        calls.answer(message.id, message);
+      }
+    });
+    lines.once("close", () => {
+      reject(new Error(`Cannot reach ${name}: it is gone`));
+      calls.end();
+    });
   });
+  // Whoever waits for it sees the error; nobody has to wait.
+  ready.catch(() => undefined);
   // Writing to a process that has just ended fails here too; the input's end tells.
   output.on("error", () => undefined);
+
+  async function call<T>(method: Method, argument?: unknown): Promise<T> {
+    const answer = await calls.make((id) => {
+      output.write(`${JSON.stringify({ id, call: method, argument } satisfies Request)}\n`);
+    });
+    // The other end's method of this name returned it.
+    return answer as T;
+  }
 
   return {
     member: {
@@ -199,26 +157,6 @@ export function createMemberWire(
       snapshot: () => call("snapshot"),
       heartbeat: (time) => call("heartbeat", time),
     },
-    // Only a message with a Ready resolves it.
-    ready: up.promise as Promise<Ready>,
+    ready,
   };
-}
-
-interface PromiseWithResolvers {
-  readonly promise: Promise<unknown>;
-  resolve(value: unknown): void;
-  reject(error: Error): void;
-}
-
-// Node 20 has no Promise.withResolvers.
-function withResolvers(): PromiseWithResolvers {
-  let resolve: (value: unknown) => void = () => undefined;
-  let reject: (error: Error) => void = () => undefined;
-  const promise = new Promise((yes, no) => {
-    resolve = yes;
-    reject = no;
-  });
-  // Whoever waits sees the error; nobody has to wait.
-  promise.catch(() => undefined);
-  return { promise, resolve, reject };
 }

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { rmSync, writeFileSync } from "node:fs";
 import { createServer, get, request, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import { networkInterfaces, tmpdir } from "node:os";
+import { networkInterfaces } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { after, afterEach, before, beforeEach, describe, it } from "node:test";
@@ -13,6 +13,8 @@ import { run, type Start } from "../adapters/drop-in/run.ts";
 import { createStateLog, createTargetLog } from "../adapters/drop-in/state.ts";
 import type { End, Host } from "../adapters/drop-in/system.ts";
 import type { Storage } from "../src/index.ts";
+import { createMount, type Mount } from "./mount.ts";
+import { until } from "./until.ts";
 
 const flags = ["--addr=:8080", "--target=localhost:8081", "--db=my.db"];
 
@@ -506,22 +508,9 @@ interface Running {
   readonly ended: Promise<number | string | null>;
 }
 
-/** How long a process may take for anything, in milliseconds; it is only waited out when a test fails. */
-const DEADLINE = 20_000;
-
-/** Polls until `found` returns something else than undefined or false. */
-async function until<T>(what: string, found: () => T | undefined | false): Promise<T> {
-  const deadline = Date.now() + DEADLINE;
-  while (Date.now() < deadline) {
-    const value = found();
-    if (value !== undefined && value !== false) return value;
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-  throw new Error(`Cannot see ${what}: not within ${DEADLINE} ms`);
-}
-
 describe("proxy.ts", { timeout: 120_000 }, () => {
   const running = new Set<ChildProcess>();
+  let mount: Mount;
   let directory: string;
   let app: Server;
   /** The answers that the app holds back. */
@@ -581,13 +570,16 @@ describe("proxy.ts", { timeout: 120_000 }, () => {
   });
   beforeEach(() => {
     held = [];
-    directory = mkdtempSync(join(tmpdir(), "txid-proxy-"));
-    writeFileSync(join(directory, "my.db-pos"), "000000000000002a/8000000000000000\n");
-    writeFileSync(join(directory, ".lag"), "+000000000\n");
+    mount = createMount({
+      database: "my.db",
+      position: "000000000000002a",
+      primary: { at: "here" },
+    });
+    directory = mount.dir;
   });
   afterEach(() => {
     for (const child of running) child.kill("SIGKILL");
-    rmSync(directory, { recursive: true, force: true });
+    mount.cleanup();
   });
 
   it("serves an app, mints tokens, and ends with 0 at SIGTERM", async () => {
@@ -620,18 +612,20 @@ describe("proxy.ts", { timeout: 120_000 }, () => {
       if (hostname === "::1" && !addresses.some((one) => one?.address === "::1")) continue;
       const primary = launch("--config", path, "--addr", addr);
       const { port } = new URL(await listening(primary));
-      const replica = mkdtempSync(join(tmpdir(), "txid-proxy-"));
+      const replica = createMount({
+        database: "my.db",
+        position: "0000000000000029",
+        primary: { at: "elsewhere", hostname },
+      });
       try {
-        writeFileSync(join(replica, "my.db-pos"), "0000000000000029/8000000000000000\n");
-        writeFileSync(join(replica, ".primary"), `${hostname}\n`);
         const primaryUrl = `http://{hostname}:${port}`;
-        const far = launch("--config", path, "--dir", replica, "--primary-url", primaryUrl);
+        const far = launch("--config", path, "--dir", replica.dir, "--primary-url", primaryUrl);
         const { status, text, cookie } = await fetchText(`${await listening(far)}/a`, "POST");
         assert.equal(status, 200, text);
         assert.equal(text, "POST /a");
         assert.match(cookie ?? "", /^__txid=000000000000002a;/);
       } finally {
-        rmSync(replica, { recursive: true });
+        replica.cleanup();
       }
     }
   });
@@ -769,12 +763,12 @@ describe("proxy.ts", { timeout: 120_000 }, () => {
   });
 
   it("starts without a database, and says once when it comes", async () => {
-    rmSync(join(directory, "my.db-pos"));
+    rmSync(mount.file);
     const proxy = launch("--config", configure());
     const url = await listening(proxy);
     await until("the warning", () => proxy.output.error.includes("warn: no database yet\n"));
     assert.equal((await fetchText(`${url}/a`)).text, "GET /a");
-    writeFileSync(join(directory, "my.db-pos"), "0000000000000001/8000000000000000\n");
+    mount.setPosition("0000000000000001");
     await until("the database", () => proxy.output.out.includes("\ndatabase found\n"));
     assert.equal(proxy.output.error.split("no database yet").length, 2);
   });

@@ -22,6 +22,7 @@ import { keys } from "../adapters/drop-in/keys.ts";
 import { startLibsqlPrimary } from "../cluster/libsql/primary.ts";
 import type { LibsqlPrimary } from "../cluster/libsql/primary.ts";
 import { freePort } from "../cluster/ports.ts";
+import { createMount } from "./mount.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const litefs = join(root, "examples", "litefs");
@@ -202,14 +203,16 @@ interface Published {
   readonly url: string;
 }
 
-/** The nodes of the Compose files, by the ports that are published. */
-function composed(urls: Readonly<Record<string, string>>): ReadonlyMap<string, Published> {
-  return new Map(
-    Object.entries(compose.services).map(([name, { ports }]) => [
-      ports[0]?.split(":")[0] ?? "",
-      { name, url: urls[name] ?? "" },
-    ]),
-  );
+/** Starts the nodes of the Compose files, the primary first, and returns them by the ports that are published. */
+async function startComposed(
+  start: (hostname: string, primary: { url: string } | undefined) => Promise<string>,
+): Promise<ReadonlyMap<string, Published>> {
+  const url = await start("primary", undefined);
+  const nodes = Object.entries(compose.services).map(async ([name, { ports }]) => {
+    const own = name === "primary" ? url : await start(name, { url });
+    return [ports[0]?.split(":")[0] ?? "", { name, url: own }] as const;
+  });
+  return new Map(await Promise.all(nodes));
 }
 
 /** Ends processes, and waits until they have ended. */
@@ -225,11 +228,12 @@ async function endAll(running: Set<ChildProcess>): Promise<void> {
 
 /** Makes what LiteFS shows on a node; a replica's primary is on this machine. */
 function makeMount(directory: string, isReplica: boolean): string {
-  const mount = mkdtempSync(join(directory, "node-"));
-  writeFileSync(join(mount, "app.db-pos"), "0000000000000002/8000000000000000\n");
-  writeFileSync(join(mount, ".lag"), "+000000000\n");
-  if (isReplica) writeFileSync(join(mount, ".primary"), "127.0.0.1\n");
-  return mount;
+  const { dir } = createMount({
+    parent: directory,
+    position: "0000000000000002",
+    primary: isReplica ? { at: "elsewhere", hostname: "127.0.0.1" } : { at: "here" },
+  });
+  return dir;
 }
 
 /** Does what the `curl` lines of a README say, on the nodes whose ports are published, and tells what they answer. */
@@ -288,16 +292,7 @@ describe("examples/litefs, started", { timeout: 120_000 }, () => {
       env: { ...process.env, ...environment(), PORT: String(appPort), HOSTNAME: hostname },
     });
     running.add(child);
-    let written = "";
-    return new Promise((resolve, reject) => {
-      child.once("error", reject);
-      child.once("close", (code) => reject(new Error(`It ended with ${code}: ${written}`)));
-      child.stdout.on("data", (bytes: Uint8Array) => {
-        written += String(bytes);
-        const url = /listening on (http:\/\/\S+)/.exec(written)?.[1];
-        if (url !== undefined) resolve(url);
-      });
-    });
+    return urlOf(child);
   }
 
   function environment(): Record<string, string> {
@@ -308,12 +303,7 @@ describe("examples/litefs, started", { timeout: 120_000 }, () => {
     const [command, ...args] = programOf(join("examples", "litefs", "migrate.ts"));
     const env = { ...process.env, ...environment() };
     await promisify(execFile)(command, args, { cwd: root, env });
-    const url = await start("primary", undefined);
-    const [one, two] = await Promise.all([
-      start("replica-1", { url }),
-      start("replica-2", { url }),
-    ]);
-    const nodes = composed({ primary: url, "replica-1": one, "replica-2": two });
+    const nodes = await startComposed(start);
     const answers = await followCurls(read("README.md"), nodes);
     assert.deepEqual(answers.lines, [
       "replica-1: 200 Written from primary",
@@ -406,12 +396,7 @@ describe("examples/hono-litefs, started", { timeout: 120_000 }, () => {
     const [command, ...args] = programOf("migrate.ts");
     const env = { ...process.env, DATABASE: join(directory, "app.db") };
     await promisify(execFile)(command, args, { cwd: directory, env });
-    const url = await start("primary", undefined);
-    const [one, two] = await Promise.all([
-      start("replica-1", { url }),
-      start("replica-2", { url }),
-    ]);
-    const nodes = composed({ primary: url, "replica-1": one, "replica-2": two });
+    const nodes = await startComposed(start);
     const answers = await followCurls(readHono("README.md"), nodes);
     assert.deepEqual(answers.lines, [
       "replica-1: 200 Written from primary",
@@ -419,7 +404,8 @@ describe("examples/hono-litefs, started", { timeout: 120_000 }, () => {
       "replica-2: 200 This is b from primary",
     ]);
     assert.equal(answers.jar.get("__txid"), "0000000000000002");
-    const health = await fetch(`${two}/litefs/health`);
+    const replica = [...nodes.values()].find(({ name }) => name === "replica-2");
+    const health = await fetch(`${replica?.url}/litefs/health`);
     assert.deepEqual([health.status, await health.text()], [200, "OK\n"]);
   });
 });
@@ -492,7 +478,7 @@ describe("examples/hono-turso, started", { timeout: 120_000 }, () => {
   });
 });
 
-/** Waits until an app tells at which port it listens. */
+/** Waits until an app, or the proxy in front of one, tells at which port it listens. */
 function urlOf(child: ChildProcess): Promise<string> {
   let written = "";
   return new Promise((resolve, reject) => {
@@ -500,7 +486,7 @@ function urlOf(child: ChildProcess): Promise<string> {
     child.once("close", (code) => reject(new Error(`It ended with ${code}: ${written}`)));
     child.stdout?.on("data", (bytes: Uint8Array) => {
       written += String(bytes);
-      const port = /listening on http:\/\/localhost:(\d+)/.exec(written)?.[1];
+      const port = /listening on http:\/\/(?:localhost|127\.0\.0\.1):(\d+)/.exec(written)?.[1];
       if (port !== undefined) resolve(`http://127.0.0.1:${port}`);
     });
   });

@@ -12,8 +12,10 @@ import type { LibsqlPrimary } from "../cluster/libsql/primary.ts";
 import { startLibsqlReplica } from "../cluster/libsql/replica.ts";
 import type { LibsqlReplica } from "../cluster/libsql/replica.ts";
 import { libsqlWays } from "../cluster/libsql/ways.ts";
-import { checkSessions, createJar } from "../cluster/session.ts";
-import type { Jar, SessionReport } from "../cluster/session.ts";
+import { createJar } from "../cluster/jar.ts";
+import type { Jar } from "../cluster/jar.ts";
+import { checkSessions } from "../cluster/session.ts";
+import type { SessionReport } from "../cluster/session.ts";
 import { until } from "./until.ts";
 
 const root = mkdtempSync(join(tmpdir(), "txid-libsql-"));

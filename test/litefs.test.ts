@@ -4,7 +4,6 @@ import { execFile } from "node:child_process";
 import {
   appendFileSync,
   mkdirSync,
-  mkdtempSync,
   readdirSync,
   readlinkSync,
   renameSync,
@@ -13,71 +12,20 @@ import {
 } from "node:fs";
 import { createServer, type ServerResponse } from "node:http";
 import type { Socket } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import fc from "fast-check";
 import { litefs, type LiteFSOptions, type LiteFSStorage } from "../adapters/litefs.ts";
 import type { Clock } from "../src/clock.ts";
 import type { Position, Primary } from "../src/storage.ts";
+import { CHECKSUM, createMount, type Mount, positionText } from "./mount.ts";
 import { storageContract, type StorageFixture, until } from "./storage-contract.ts";
 
 const HERE: Primary = { at: "here" };
 const UNKNOWN: Primary = { at: "unknown" };
 const NODE_B: Primary = { at: "elsewhere", hostname: "node-b" };
 
-/** A directory with the files of a LiteFS mount. */
-interface Mount {
-  readonly dir: string;
-  readonly file: string;
-  write(name: string, content: string | Uint8Array): void;
-  remove(name: string): void;
-  setPosition(position: Position, checksum?: string): void;
-  setPrimary(primary: Primary): void;
-  setLag(lag: number | undefined): void;
-  /** Puts a new file in the place of `-pos`, as a mount that was replaced does. */
-  replacePosition(position: Position): void;
-  cleanup(): void;
-}
-
-function createMount(): Mount {
-  const dir = mkdtempSync(join(tmpdir(), "litefs-test-"));
-  const file = join(dir, "app.db-pos");
-  const write = (name: string, content: string | Uint8Array): void =>
-    writeFileSync(join(dir, name), content);
-  const remove = (name: string): void => rmSync(join(dir, name), { force: true });
-  const setLag = (lag: number | undefined): void => {
-    if (lag === undefined) return remove(".lag");
-    const value = Math.min(lag, 2_147_483_647);
-    write(".lag", `${value < 0 ? "-" : "+"}${String(Math.abs(value)).padStart(9, "0")}\n`);
-  };
-  return {
-    dir,
-    file,
-    write,
-    remove,
-    setLag,
-    setPosition: (position, checksum) => write("app.db-pos", positionText(position, checksum)),
-    setPrimary: (primary) => {
-      if (primary.at === "elsewhere") write(".primary", `${primary.hostname}\n`);
-      else remove(".primary");
-      if (primary.at === "here") setLag(0);
-      if (primary.at === "unknown") setLag(1234);
-    },
-    replacePosition: (position) => {
-      write("next", positionText(position));
-      renameSync(join(dir, "next"), file);
-    },
-    cleanup: () => rmSync(dir, { recursive: true, force: true }),
-  };
-}
-
-const CHECKSUM = "f630f5ae3060002c";
 const OTHER_CHECKSUM = "8a3c000000000001";
-
-function positionText(position: Position, checksum: string = CHECKSUM): string {
-  return `${position}/${checksum}\n`;
-}
 
 function txid(value: number): Position {
   return value.toString(16).padStart(16, "0");

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { checkSessions, createJar, hasKept, sessionTable } from "../cluster/session.ts";
+import { createJar } from "../cluster/jar.ts";
+import { checkSessions, hasKept, sessionTable } from "../cluster/session.ts";
 import type { SessionRequest } from "../cluster/session.ts";
 
 const here = new URL("http://127.0.0.1:8080/kv/a");

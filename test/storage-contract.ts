@@ -1,6 +1,7 @@
 import { describe, it } from "node:test";
 import assert from "node:assert/strict";
 import type { MaybePromise, Position, Primary, Storage } from "../src/storage.ts";
+import { until as untilTold } from "./until.ts";
 
 /** A storage under test and the hands on what lies behind it. Each hand returns once its change is made. */
 export interface StorageFixture {
@@ -445,12 +446,7 @@ export function storageContract(
  * @throws {Error} When it does not within ten seconds.
  */
 export async function until(condition: () => MaybePromise<boolean>): Promise<void> {
-  const deadline = performance.now() + 10_000;
-  while (!(await condition())) {
-    if (performance.now() > deadline)
-      throw new Error(`Not within ten seconds: ${condition.toString()}`);
-    await new Promise((resolve) => setTimeout(resolve, 2));
-  }
+  await untilTold(condition.toString(), condition, 10_000);
 }
 
 function subscribe(storage: Storage, changed: () => void): () => void {

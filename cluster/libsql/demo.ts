@@ -4,14 +4,12 @@ import { checkSessions, hasKept, sessionTable } from "../session.ts";
 import type { SessionReport } from "../session.ts";
 import { notesSchema } from "../app.ts";
 import { createEdge } from "../edge.ts";
-import type { Runtime } from "../processes.ts";
+import { runtimeInTurn } from "../runtime.ts";
 import type { Settings } from "../settings.ts";
 import { startLibsqlPrimary } from "./primary.ts";
 import type { LibsqlPrimary } from "./primary.ts";
 import { startLibsqlReplica } from "./replica.ts";
 import type { LibsqlReplica } from "./replica.ts";
-
-const runtimes: readonly Runtime[] = ["node", "bun", "deno"];
 
 /** How often the replicas ask the primary for more, in milliseconds. */
 const INTERVAL = 50;
@@ -36,7 +34,7 @@ export async function showLibsql(
   const replicas = await Promise.all(
     Array.from({ length: nodes }, (_, index) => {
       const name = `n${index + 1}`;
-      const runtime = runtimes[index % runtimes.length] ?? "node";
+      const runtime = runtimeInTurn(index);
       const directory = join(root, name);
       return startLibsqlReplica({
         name,

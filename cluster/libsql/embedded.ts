@@ -3,8 +3,9 @@ import type { Client } from "@libsql/client";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { AppContext } from "../app.ts";
-import { thisRuntime } from "./primary.ts";
-import { indexOf } from "./server.ts";
+import { thisRuntimeVersion } from "../runtime.ts";
+import { queryRows } from "../sql.ts";
+import { indexOf } from "./log.ts";
 
 /** What an embedded replica is made of. */
 export interface EmbeddedOptions {
@@ -43,7 +44,6 @@ export function openEmbedded(options: EmbeddedOptions): Embedded {
     authToken: name,
     syncInterval: options.interval / 1000,
   });
-  const runtime = thisRuntime();
 
   // The native client replaces this file after each transaction that it has applied.
   function index(): number {
@@ -53,13 +53,8 @@ export function openEmbedded(options: EmbeddedOptions): Embedded {
 
   const context: AppContext = {
     node: name,
-    runtime: `${runtime} ${process.versions[runtime] ?? ""}`,
-    async read(sql, args = []) {
-      const result = await client.execute({ sql, args: [...args] });
-      return result.rows.map((row) =>
-        Object.fromEntries(result.columns.map((column, at) => [column, row[at]])),
-      );
-    },
+    runtime: thisRuntimeVersion(),
+    read: (sql, args) => queryRows(client, sql, args),
     // One statement, which is a transaction by itself. Where one of several cannot begin on the primary, the native client
     // reads from there until the next one, and what it shows then is ahead of this node's position.
     async write([statement, ...more]) {

@@ -1,9 +1,10 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
+import { bodyText } from "../body-text.ts";
 import { wallClock } from "../wall-clock.ts";
 import { connect, isReadOnly } from "./connection.ts";
 import { createHrana } from "./hrana.ts";
+import { answering, forwardedBy, json } from "./http.ts";
 import type { HranaRequest, PipelineRequest } from "./protocol.ts";
-import { answering, forwardedBy, json, textOf } from "./server.ts";
 
 /** What a follower is made of. */
 export interface FollowerOptions {
@@ -44,7 +45,7 @@ export function createFollower(options: FollowerOptions): RequestListener {
   });
 
   async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const body = await textOf(request);
+    const body = await bodyText(request);
     const where = request.url ?? "/";
     if (request.method !== "POST" || !where.endsWith("/pipeline")) {
       json(response, request.method === "GET" && where === "/v2" ? 200 : 404, {});

@@ -1,20 +1,11 @@
 import { Buffer } from "node:buffer";
-import {
-  closeSync,
-  copyFileSync,
-  existsSync,
-  openSync,
-  readFileSync,
-  readSync,
-  renameSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from "node:fs";
+import { copyFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { Clock } from "../../src/clock.ts";
 import { connect } from "./connection.ts";
 import type { Connection } from "./connection.ts";
+import { committedFrames, lastFrames } from "./frames.ts";
+import { openGenerations } from "./generations.ts";
 
 /** A place in the log: the frame with this number is the last one of a transaction, or 0 at a generation's start. */
 export interface Place {
@@ -22,6 +13,11 @@ export interface Place {
   readonly generation: number;
   /** The frame, from 1 in each generation. */
   readonly frame: number;
+}
+
+/** Returns a place as one number, the generation in its upper half. Frames alone begin anew in each generation. */
+export function indexOf({ generation, frame }: Place): number {
+  return generation * 2 ** 32 + frame;
 }
 
 /** A SQLite database whose write-ahead log is kept, so that replicas can have all of it. */
@@ -55,22 +51,10 @@ export interface Log {
   restore(path: string): void;
 }
 
-interface Generation {
-  readonly number: number;
-  /** Whether the first transaction is every page of the base. */
-  readonly isWhole: boolean;
-  /** The last frame; undefined while it goes on. */
-  end?: number;
-}
-
 interface Commit extends Place {
   /** When it was there, in milliseconds. */
   readonly at: number;
 }
-
-const pageSize = 4096;
-const frameSize = 24 + pageSize;
-const walHeaderSize = 32;
 
 /**
  * Opens the log below a directory and creates the database when there is none.
@@ -82,13 +66,10 @@ const walHeaderSize = 32;
  */
 export function openLog(directory: string, clock: Clock): Log {
   const path = join(directory, "primary.db");
-  const recordPath = join(directory, "generations.json");
-  const walOf = (number: number): string => join(directory, `generation-${number}.wal`);
-  const baseOf = (number: number): string => join(directory, `generation-${number}.db`);
-  const generations: Generation[] = [];
   const commits: Commit[] = [];
   const opened = new Set<Connection>();
   let keeper = open();
+  const generations = openGenerations(directory, path);
 
   // One connection is always open: the last one that closes would checkpoint.
   function open(): Connection {
@@ -112,30 +93,9 @@ export function openLog(directory: string, clock: Clock): Log {
     return own;
   }
 
-  function current(): Generation {
-    const last = generations.at(-1);
-    if (last === undefined) {
-      throw new Error("Cannot use the log: it has no generation");
-    }
-    return last;
-  }
-
-  function prelude({ number, isWhole }: Generation): number {
-    return isWhole ? statSync(baseOf(number)).size / pageSize : 0;
-  }
-
-  function record(): void {
-    // A process may be killed at any time: the old record is there or the new one.
-    writeFileSync(`${recordPath}.new`, JSON.stringify(generations));
-    renameSync(`${recordPath}.new`, recordPath);
-  }
-
-  function begin(number: number, isWhole: boolean, at: number): void {
-    copyFileSync(path, baseOf(number));
-    const generation = { number, isWhole };
-    generations.push(generation);
-    record();
-    commits.push({ generation: number, frame: prelude(generation), at });
+  function begin(isWhole: boolean, at: number): void {
+    const generation = generations.begin(isWhole);
+    commits.push({ generation: generation.number, frame: generations.prelude(generation), at });
   }
 
   function last(): Place {
@@ -143,45 +103,31 @@ export function openLog(directory: string, clock: Clock): Log {
   }
 
   function collect(at: number = clock.now()): Place {
-    const { number } = current();
-    const before = prelude(current());
-    const committed = before + committedFrames(`${path}-shm`);
-    const known = last().frame;
+    const generation = generations.current();
+    const prelude = generations.prelude(generation);
+    const known = last().frame - prelude;
+    const committed = committedFrames(`${path}-shm`);
     if (committed > known) {
-      const wal = openSync(`${path}-wal`, "r");
-      const header = Buffer.alloc(8);
-      for (let frame = known + 1; frame <= committed; frame += 1) {
-        readSync(wal, header, 0, 8, walHeaderSize + (frame - before - 1) * frameSize);
-        if (header.readUInt32BE(4) > 0) {
-          commits.push({ generation: number, frame, at });
-        }
+      for (const frame of lastFrames(`${path}-wal`, known + 1, committed)) {
+        commits.push({ generation: generation.number, frame: prelude + frame, at });
       }
-      closeSync(wal);
     }
     return last();
   }
 
-  function finish(): void {
-    const generation = current();
-    generation.end = collect().frame;
-    if (existsSync(`${path}-wal`)) {
-      copyFileSync(`${path}-wal`, walOf(generation.number));
-    }
-  }
-
-  if (existsSync(recordPath)) {
-    // What this very function has written.
-    generations.push(...(JSON.parse(readFileSync(recordPath, "utf8")) as Generation[]));
-    for (const generation of generations) {
-      commits.push({
-        generation: generation.number,
-        frame: generation.end ?? prelude(generation),
-        at: 0,
-      });
+  // Goes on with what is there; when that was committed nobody knows any more.
+  function resume(): void {
+    for (const generation of generations.all()) {
+      const frame = generation.end ?? generations.prelude(generation);
+      commits.push({ generation: generation.number, frame, at: 0 });
     }
     collect(0);
+  }
+
+  if (generations.all().length > 0) {
+    resume();
   } else {
-    begin(1, false, 0);
+    begin(false, 0);
   }
 
   return {
@@ -189,49 +135,28 @@ export function openLog(directory: string, clock: Clock): Log {
     collect: () => collect(),
     ago(delay) {
       const time = clock.now() - delay;
-      for (let index = commits.length - 1; index > 0; index -= 1) {
-        const commit = commits[index];
-        if (commit !== undefined && commit.at <= time) {
-          return commit;
-        }
-      }
-      return commits[0] ?? last();
+      return commits.findLast((commit, index) => index === 0 || commit.at <= time) ?? last();
     },
     frames(number, from, to) {
-      const generation = generations.find((one) => one.number === number);
-      if (generation === undefined) {
-        return Buffer.alloc(0);
-      }
-      const pages = prelude(generation);
-      const parts = [
-        preludeFrames(baseOf(number), from, Math.min(to, pages)),
-        walFrames(
-          generation.end === undefined ? `${path}-wal` : walOf(number),
-          Math.max(from - pages, 1),
-          to - pages,
-        ),
-      ];
-      return Buffer.concat(parts);
+      const generation = generations.get(number);
+      return generation === undefined ? Buffer.alloc(0) : generations.frames(generation, from, to);
     },
-    end: (number) => generations.find((one) => one.number === number)?.end,
-    base(number) {
-      return generations.some((one) => one.number === number) ? baseOf(number) : undefined;
-    },
+    end: (number) => generations.get(number)?.end,
+    base: (number) => generations.get(number) && generations.base(number),
     roll() {
       // A checkpoint that is refused has copied what it could, and then the next transaction begins the log anew, in the
       // same generation: replicas would miss it.
       if ([...opened].some((connection) => !connection.isAutocommit())) {
         return false;
       }
-      const { number, isWhole } = current();
-      finish();
+      generations.finish(collect().frame);
       const { rows } = keeper.run("PRAGMA wal_checkpoint(TRUNCATE)");
       const [busy] = rows[0] ?? [];
       if (busy?.type !== "integer" || busy.value !== "0") {
-        generations[generations.length - 1] = { number, isWhole };
+        generations.goOn();
         return false;
       }
-      begin(number + 1, false, clock.now());
+      begin(false, clock.now());
       return true;
     },
     save(target) {
@@ -239,68 +164,30 @@ export function openLog(directory: string, clock: Clock): Log {
       keeper.run("VACUUM INTO ?", { args: [{ type: "text", value: target }] });
     },
     restore(source) {
-      const { number } = current();
       const version = schemaVersion(keeper);
-      finish();
+      generations.finish(collect().frame);
       keeper.close();
-      for (const end of ["", "-wal", "-shm"]) {
-        rmSync(`${path}${end}`, { force: true });
-      }
-      copyFileSync(source, path);
-      // A connection keeps the schema that it knows for as long as this number is the same, and would find other tables
-      // behind it. In a file that has no write-ahead log yet, the number goes into the base.
-      const restored = connect(path);
-      restored.run(`PRAGMA schema_version = ${version + 1}`);
-      restored.close();
+      replaceDatabase(path, source, version + 1);
       keeper = open();
-      begin(number + 1, true, clock.now());
+      begin(true, clock.now());
     },
   };
+}
+
+/** Puts another database in the place of one that nobody has open. */
+function replaceDatabase(path: string, source: string, version: number): void {
+  for (const end of ["", "-wal", "-shm"]) {
+    rmSync(`${path}${end}`, { force: true });
+  }
+  copyFileSync(source, path);
+  // A connection keeps the schema that it knows for as long as this number is the same, and would find other tables
+  // behind it. In a file that has no write-ahead log yet, the number goes into the base.
+  const restored = connect(path);
+  restored.run(`PRAGMA schema_version = ${version}`);
+  restored.close();
 }
 
 function schemaVersion(connection: Connection): number {
   const value = connection.run("PRAGMA schema_version").rows[0]?.[0];
   return value?.type === "integer" ? Number(value.value) : 0;
-}
-
-// SQLite's file format, "The WAL-Index File Format": mxFrame, in the byte order of the machine.
-function committedFrames(path: string): number {
-  if (!existsSync(path)) {
-    return 0;
-  }
-  const file = openSync(path, "r");
-  const header = new DataView(new ArrayBuffer(48));
-  readSync(file, header, 0, 48, 0);
-  closeSync(file);
-  return header.getUint32(16, isLittleEndian);
-}
-
-const isLittleEndian = new Uint8Array(new Uint32Array([1]).buffer)[0] === 1;
-
-function walFrames(path: string, from: number, to: number): Buffer {
-  if (to < from) {
-    return Buffer.alloc(0);
-  }
-  const frames = Buffer.alloc((to - from + 1) * frameSize);
-  const file = openSync(path, "r");
-  const length = readSync(file, frames, 0, frames.length, walHeaderSize + (from - 1) * frameSize);
-  closeSync(file);
-  return frames.subarray(0, length - (length % frameSize));
-}
-
-function preludeFrames(base: string, from: number, to: number): Buffer {
-  if (to < from) {
-    return Buffer.alloc(0);
-  }
-  const pages = statSync(base).size / pageSize;
-  const frames = Buffer.alloc((to - from + 1) * frameSize);
-  const file = openSync(base, "r");
-  for (let page = from; page <= to; page += 1) {
-    const start = (page - from) * frameSize;
-    frames.writeUInt32BE(page, start);
-    frames.writeUInt32BE(page === pages ? pages : 0, start + 4);
-    readSync(file, frames, start + 24, pageSize, (page - 1) * pageSize);
-  }
-  closeSync(file);
-  return frames;
 }

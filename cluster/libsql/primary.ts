@@ -16,9 +16,11 @@
 import { mkdirSync } from "node:fs";
 import { freePort } from "../ports.ts";
 import { start } from "../processes.ts";
-import type { Runtime, Started } from "../processes.ts";
+import type { Started } from "../processes.ts";
+import { thisRuntime } from "../runtime.ts";
+import type { Runtime } from "../runtime.ts";
+import type { PrimaryControls } from "./controls.ts";
 import { readyOf } from "./ready.ts";
-import type { PrimaryControls } from "./server.ts";
 
 /** What a primary is made of. */
 export interface LibsqlPrimaryOptions {
@@ -120,12 +122,4 @@ export async function startLibsqlPrimary(options: LibsqlPrimaryOptions): Promise
     // The other end has a method of this name.
     status: (replica) => call("status", replica) as ReturnType<PrimaryControls["status"]>,
   };
-}
-
-/** Returns the runtime of this process. */
-export function thisRuntime(): Runtime {
-  if (process.versions.bun !== undefined) {
-    return "bun";
-  }
-  return process.versions.deno === undefined ? "node" : "deno";
 }

@@ -1,4 +1,5 @@
 import { createInterface } from "node:readline";
+import { inTime } from "../in-time.ts";
 import type { Started } from "../processes.ts";
 
 // How long a process may take to start, in milliseconds: long, for a machine that has more to do than it can.
@@ -15,20 +16,14 @@ export async function readyOf(
   process: Started,
   what: string,
 ): Promise<Readonly<Record<string, string>>> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
+  // What the other end writes is an object of texts, and nothing after it.
+  const told = new Promise<Readonly<Record<string, string>>>((resolve) => {
+    createInterface({ input: process.output }).once("line", (line) => resolve(JSON.parse(line)));
+  });
   try {
-    return await new Promise((resolve, reject) => {
-      const fail = (why: string): void =>
-        reject(new Error(`Cannot start ${what}: ${why}\n${process.errors()}`.trimEnd()));
-      timer = setTimeout(() => fail("it takes too long"), startTimeout);
-      void process.ended.then(() => fail("it has ended"));
-      // What the other end writes is an object of texts, and nothing after it.
-      createInterface({ input: process.output }).once("line", (line) => resolve(JSON.parse(line)));
-    });
+    return await inTime(told, process, what, startTimeout);
   } catch (error) {
     void process.stop(0);
     throw error;
-  } finally {
-    clearTimeout(timer);
   }
 }

@@ -4,12 +4,9 @@
  *
  * @module
  */
-import { getRequestListener } from "@hono/node-server";
 import { parseArgs } from "node:util";
 import { createNotes } from "../app.ts";
-import type { App } from "../app.ts";
-import { listen } from "../listen.ts";
-import type { Listener } from "../listen.ts";
+import { listen, listenFor } from "../listen.ts";
 import { openEmbedded } from "./embedded.ts";
 import { createFollower } from "./follower.ts";
 import { createConsistent, libsqlWays } from "./ways.ts";
@@ -37,19 +34,14 @@ const embedded = openEmbedded({
 });
 const { context, path, index } = embedded;
 
-function serve(app: App, port: number): Promise<Listener> {
-  const answer = getRequestListener(app);
-  return listen((request, response) => void answer(request, response), port);
-}
-
 const [port = 0, apiPort = 0, ...wayPorts] = values.ports.split(",").map(Number);
 const follower = createFollower({ name, primary, path, index });
 const { url: apiUrl } = await listen(follower, apiPort);
-const { url } = await serve(createNotes(context), port);
+const { url } = await listenFor(createNotes(context), port);
 const wayUrls = new Map<LibsqlWay, string>();
 for (const [at, way] of libsqlWays.entries()) {
   const app = createConsistent(way, { embedded, primary, apiUrl });
-  wayUrls.set(way, (await serve(app, wayPorts[at] ?? 0)).url);
+  wayUrls.set(way, (await listenFor(app, wayPorts[at] ?? 0)).url);
 }
 process.stdout.write(`${JSON.stringify({ url, apiUrl, path, ...Object.fromEntries(wayUrls) })}\n`);
 process.stdin.resume().once("close", () => process.exit(0));

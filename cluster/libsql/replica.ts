@@ -1,8 +1,9 @@
 import { mkdirSync } from "node:fs";
 import { freePort } from "../ports.ts";
 import { start } from "../processes.ts";
-import type { Runtime, Started } from "../processes.ts";
-import { thisRuntime } from "./primary.ts";
+import type { Started } from "../processes.ts";
+import { thisRuntime } from "../runtime.ts";
+import type { Runtime } from "../runtime.ts";
 import { readyOf } from "./ready.ts";
 import { libsqlWays } from "./ways.ts";
 import type { LibsqlWay } from "./ways.ts";

@@ -4,6 +4,7 @@ import { libsql, track } from "../../adapters/libsql.ts";
 import type { Primary } from "../../src/storage.ts";
 import { createNotes } from "../app.ts";
 import type { App, AppContext } from "../app.ts";
+import { queryRows, runBatch } from "../sql.ts";
 import type { Embedded } from "./embedded.ts";
 
 /**
@@ -61,16 +62,7 @@ function remote(context: AppContext, url: string, reads: boolean): AppContext {
   const client = createClient({ url });
   return {
     ...context,
-    async write(statements) {
-      await client.batch(
-        statements.map(({ sql, args }) => ({ sql, args: [...args] })),
-        "write",
-      );
-    },
-    async read(sql, args = []) {
-      return reads
-        ? (await client.execute({ sql, args: [...args] })).rows
-        : context.read(sql, args);
-    },
+    write: (statements) => runBatch(client, statements),
+    read: reads ? (sql, args) => queryRows(client, sql, args) : context.read,
   };
 }

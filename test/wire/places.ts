@@ -1,9 +1,8 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
+import { createMount, type Mount } from "../mount.ts";
 import { type Case, type Ground, play, startApp } from "./kit.ts";
 
 /** Where the cases run: a runtime, and one of the servers that the drop-in has there. */
@@ -144,21 +143,16 @@ const FAR = ["--always-forward", "*", "--wait-timeout", "500ms"];
 /** How the one does whose primary is played. */
 const OUTPOST = ["--forward", "direct", "--signing-keys", "k1:0123456789abcdef"];
 
+/** The checksum of every position. */
+const CHECKSUM = "0000000000000000";
+
 /** Makes what LiteFS shows of a node: of a replica, if it is told of a primary. */
-function makeNode(primary?: string): string {
-  const dir = mkdtempSync(join(tmpdir(), "wire-"));
-  writePosition(dir, "000000000000000a");
-  writeFileSync(join(dir, ".lag"), "+000000000\n");
-  if (primary !== undefined) writePrimary(dir, primary);
-  return dir;
-}
-
-function writePrimary(dir: string, hostname: string): void {
-  writeFileSync(join(dir, ".primary"), `${hostname}\n`);
-}
-
-function writePosition(dir: string, position: string): void {
-  writeFileSync(join(dir, "app.db-pos"), `${position}/0000000000000000\n`);
+function makeNode(primary?: string): Mount {
+  const mount = createMount({
+    primary: primary === undefined ? { at: "here" } : { at: "elsewhere", hostname: primary },
+  });
+  mount.setPosition("000000000000000a", CHECKSUM);
+  return mount;
 }
 
 /** How often a race is run that a native server may lose by chance. */
@@ -173,7 +167,7 @@ export async function runPlace(
   place: Place,
   cases: readonly Case[],
 ): Promise<ReadonlyMap<Case, Outcome>> {
-  const dir = makeNode();
+  const node = makeNode();
   const app = await startApp();
   const impatientApp = await startApp();
   const primary = await startApp();
@@ -182,11 +176,11 @@ export async function runPlace(
   const impatientTarget = `127.0.0.1:${impatientApp.origin.port}`;
   const noTarget = ["--target", await nobody()];
   const noPatience = ["--target-timeout", "500ms", "--target-connect-timeout", "0s"];
-  const replicaDir = makeNode("primary-node");
-  const farDir = makeNode("127.0.0.1");
-  const outpostDir = makeNode("127.0.0.1");
+  const replicaNode = makeNode("primary-node");
+  const farNode = makeNode("127.0.0.1");
+  const outpostNode = makeNode("127.0.0.1");
   const primaryAt = (port: number): string[] => ["--primary-url", `http://{hostname}:${port}`];
-  const starting = startDropIn(place, dir, [
+  const starting = startDropIn(place, node.dir, [
     ...limits,
     "--target",
     target,
@@ -195,12 +189,16 @@ export async function runPlace(
   ]);
   const running = await Promise.all([
     starting,
-    startDropIn(place, dir, [...limits, "--target", impatientTarget, ...noPatience]),
-    startDropIn(place, dir, [...limits, ...noTarget, ...noPatience]),
-    startDropIn(place, replicaDir, ["--target", target, ...ON_REPLICA]),
-    startDropIn(place, outpostDir, [...noTarget, ...primaryAt(primary.origin.port), ...OUTPOST]),
+    startDropIn(place, node.dir, [...limits, "--target", impatientTarget, ...noPatience]),
+    startDropIn(place, node.dir, [...limits, ...noTarget, ...noPatience]),
+    startDropIn(place, replicaNode.dir, ["--target", target, ...ON_REPLICA]),
+    startDropIn(place, outpostNode.dir, [
+      ...noTarget,
+      ...primaryAt(primary.origin.port),
+      ...OUTPOST,
+    ]),
     starting.then(({ port }) =>
-      startDropIn(place, farDir, [...limits, ...noTarget, ...primaryAt(port), ...FAR]),
+      startDropIn(place, farNode.dir, [...limits, ...noTarget, ...primaryAt(port), ...FAR]),
     ),
   ]);
   const [front, back, lonely, replica, outpost, far] = running;
@@ -208,9 +206,15 @@ export async function runPlace(
     pid: front.pid,
     port: front.port,
     app,
-    replica: { port: replica.port, moveTo: (position) => writePosition(replicaDir, position) },
+    replica: {
+      port: replica.port,
+      moveTo: (position) => replicaNode.setPosition(position, CHECKSUM),
+    },
     far,
-    outpost: { port: outpost.port, follow: (hostname) => writePrimary(outpostDir, hostname) },
+    outpost: {
+      port: outpost.port,
+      follow: (hostname) => outpostNode.setPrimary({ at: "elsewhere", hostname }),
+    },
     primary,
     impatientPort: back.port,
     impatientApp,
@@ -247,7 +251,7 @@ export async function runPlace(
   } finally {
     await Promise.all(running.map((each) => each.stop()));
     for (const one of [app, impatientApp, primary]) await one.origin.close();
-    for (const one of [dir, replicaDir, farDir, outpostDir]) rmSync(one, { recursive: true });
+    for (const one of [node, replicaNode, farNode, outpostNode]) one.cleanup();
   }
   return outcomes;
 }
