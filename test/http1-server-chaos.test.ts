@@ -4,9 +4,10 @@ import { after, before, describe, it } from "node:test";
 import fc from "fast-check";
 import { DEFAULT_LIMITS } from "../adapters/http1/limits.ts";
 import { serveConnection, type ServerContext } from "../adapters/http1/server-connection.ts";
+import { createTunnel } from "../adapters/http1/tunnel.ts";
 import type { HeaderLines, IncomingRequest, ResponseMessage } from "../src/index.ts";
 import { settled } from "./fake-clock.ts";
-import { fakeSocket } from "./fake-socket.ts";
+import { type FakeSocket, fakeSocket } from "./fake-socket.ts";
 import {
   content,
   cut,
@@ -540,6 +541,97 @@ async function run({ highWaterMark, visits, cuts, steps }: Scenario): Promise<vo
   }
 }
 
+/** What may happen to one of the two connections that a tunnel joins. */
+const tunnelStep = fc.tuple(
+  fc.nat(5),
+  fc.constantFrom<("client" | "upstream")[]>("client", "upstream"),
+  fc.constantFrom("say", "say", "say much", "take", "take", "end", "break", "close", "tell"),
+);
+
+/** One of them. */
+interface TunnelEnd {
+  readonly fake: FakeSocket;
+  said: string;
+  hasEnded: boolean;
+  isBroken: boolean;
+}
+
+async function runTunnel(
+  highWaterMark: number,
+  tunnelSteps: readonly (readonly [number, "client" | "upstream", string])[],
+): Promise<void> {
+  const open = (): TunnelEnd => ({
+    fake: fakeSocket(highWaterMark),
+    said: "",
+    hasEnded: false,
+    isBroken: false,
+  });
+  const ends = { client: open(), upstream: open() };
+  const { client, upstream } = ends;
+  const pairs = [
+    [client, upstream],
+    [upstream, client],
+  ] as const;
+  upstream.fake.socket.on("error", () => {});
+  serveConnection(client.fake.socket, {
+    ...CONTEXT,
+    handler: () => {
+      const tunnel = createTunnel(upstream.fake.socket, Buffer.alloc(0));
+      return { status: 101, statusText: "", headers: [], body: null, tunnel };
+    },
+  });
+  await turn(5);
+  client.fake.say("GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n");
+  await turn(5);
+  const head = "HTTP/1.1 101 \r\n\r\n";
+  while (client.fake.take());
+  assert.equal(client.fake.text(), head);
+  for (const [turns, whose, what] of tunnelSteps) {
+    await turn(turns);
+    const one = ends[whose];
+    const { fake } = one;
+    if (what === "take") fake.take();
+    if (what === "tell") fake.tell();
+    if (fake.socket.destroyed) continue;
+    if (what.startsWith("say") && !one.hasEnded) {
+      const text = content(one.said.length % 7, what === "say" ? 3 : 70_000);
+      one.said += text;
+      fake.say(text);
+    } else if (what === "end" && !one.hasEnded) {
+      one.hasEnded = true;
+      fake.end();
+    } else if (what === "break" || what === "close") {
+      one.isBroken = true;
+      fake.break(what === "break" ? new Error("reset") : undefined);
+    }
+  }
+  for (let round = 0; round < 16; round++) {
+    for (const { fake } of [client, upstream]) {
+      while (fake.take());
+      fake.tell();
+    }
+    await turn(5);
+  }
+  const isBroken = client.isBroken || upstream.isBroken;
+  for (const [from, to] of pairs) {
+    const text = to === client ? to.fake.text().slice(head.length) : to.fake.text();
+    assert.ok(from.said.startsWith(text), "What one end sends is not what the other gets");
+    if (to.fake.closed() === "ended")
+      assert.ok(from.hasEnded && text === from.said, "It looks whole");
+    if (isBroken) continue;
+    assert.equal(text, from.said);
+    assert.equal(to.fake.closed() === "ended", from.hasEnded);
+  }
+  // An upstream that breaks behind its end shows in the next write to it, and nowhere else.
+  if (isBroken && !(upstream.isBroken && upstream.hasEnded))
+    for (const { fake } of [client, upstream])
+      assert.ok(fake.socket.destroyed, "One end is left when the other breaks");
+  for (const { fake } of [client, upstream]) {
+    fake.break();
+    fake.tell();
+  }
+}
+
 describe("createHttp1Server() in chaos", () => {
   const bounded = { timeout: 60_000 };
   const rejections: unknown[] = [];
@@ -555,6 +647,15 @@ describe("createHttp1Server() in chaos", () => {
       numRuns: 1000,
       includeErrorInReport: true,
     });
+  });
+
+  it("joins the ends of a tunnel until both have ended or one breaks", bounded, async () => {
+    const property = fc.asyncProperty(
+      fc.constantFrom(16, 16_384),
+      fc.array(tunnelStep, { maxLength: 14 }),
+      runTunnel,
+    );
+    await fc.assert(property, { numRuns: 500, includeErrorInReport: true });
   });
 
   it("runs no request of a connection that it has closed", async () => {
