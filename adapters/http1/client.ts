@@ -52,7 +52,7 @@ export interface Http1ClientOptions {
   /** What a message may cost. */
   readonly limits?: Partial<Limits> | undefined;
   /**
-   * What `headTimeout` is measured with.
+   * What `headTimeout` is measured with, and how long a body waits for 100.
    *
    * @default The clock of the runtime.
    */

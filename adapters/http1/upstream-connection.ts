@@ -27,7 +27,7 @@ export interface UpstreamContext {
    * milliseconds; 0 means no limit.
    */
   readonly headTimeout: number;
-  /** What that is measured with. */
+  /** What that is measured with, and how long a body waits for 100. */
   readonly clock: Clock;
   /** Called when the connection can take another request. */
   onIdle(): void;
