@@ -7,11 +7,17 @@ import {
   type Http1Client,
   type Http1ClientOptions,
 } from "../adapters/http1/client.ts";
+import { createChannel } from "../adapters/http1/channel.ts";
+import { openSocket } from "../adapters/http1/connect.ts";
 import { DEFAULT_LIMITS } from "../adapters/http1/limits.ts";
-import { createUpstreamConnection } from "../adapters/http1/upstream-connection.ts";
+import {
+  createUpstreamConnection,
+  type UpstreamConnection,
+} from "../adapters/http1/upstream-connection.ts";
 import { systemClock } from "../src/clock.ts";
 import type { UpstreamRequest } from "../src/index.ts";
-import { fakeClock } from "./fake-clock.ts";
+import { fakeClock, settled } from "./fake-clock.ts";
+import { fakeSocket } from "./fake-socket.ts";
 import { answering, eventually, listen, type Origin, type Peer } from "./http1-wire.ts";
 import { fails, transportContract } from "./transport-contract.ts";
 
@@ -35,6 +41,34 @@ function get(origin: string): UpstreamRequest {
     origin,
     upgrade: false,
   };
+}
+
+function carry(socket: Socket): UpstreamConnection {
+  return createUpstreamConnection(socket, {
+    limits: DEFAULT_LIMITS,
+    headTimeout: 0,
+    clock: systemClock,
+    onIdle: () => {},
+    onClose: () => {},
+  });
+}
+
+/** A body that never comes, and what it is asked. */
+function silentBody(): { asked: string[]; body: AsyncIterable<Uint8Array> } {
+  const asked: string[] = [];
+  const body = {
+    [Symbol.asyncIterator]: () => ({
+      next: () => {
+        asked.push("next");
+        return new Promise<never>(() => {});
+      },
+      return: () => {
+        asked.push("return");
+        return Promise.resolve({ done: true as const, value: undefined });
+      },
+    }),
+  };
+  return { asked, body };
 }
 
 describe("createHttp1Client()", () => {
@@ -91,13 +125,7 @@ describe("createHttp1Client()", () => {
   it("does not blame the body for a connection that breaks while a piece is on its way", async () => {
     const origin = await start(() => {});
     const socket = await dial(origin);
-    const connection = createUpstreamConnection(socket, {
-      limits: DEFAULT_LIMITS,
-      headTimeout: 0,
-      clock: systemClock,
-      onIdle: () => {},
-      onClose: () => {},
-    });
+    const connection = carry(socket);
     async function* pieces(): AsyncGenerator<Uint8Array> {
       yield new Uint8Array(3);
       // As the system breaks it: what listens to the socket hears of it later.
@@ -106,6 +134,82 @@ describe("createHttp1Client()", () => {
     }
     const request = { ...get(origin.origin), method: "POST", body: pieces() };
     await assert.rejects(connection.send(request), fails("reset"));
+  });
+
+  it("lets go of a body that was asked for in one piece with the answer", async () => {
+    const { socket, say, take } = fakeSocket(16_384);
+    const { asked, body } = silentBody();
+    const headers = ["Host", "a.test", "Expect", "100-continue"];
+    const answer = carry(socket).send({ ...get("http://a.test"), method: "POST", headers, body });
+    take();
+    say("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n");
+    assert.equal((await answer).status, 204);
+    await settled();
+    assert.deepEqual(asked, ["return"]);
+  });
+
+  it("asks a body that it has let go of for nothing more", async () => {
+    const fake = fakeSocket(16);
+    const asked: string[] = [];
+    const body = {
+      [Symbol.asyncIterator]: () => ({
+        next: () => {
+          asked.push("next");
+          return Promise.resolve({ done: false as const, value: new Uint8Array(32) });
+        },
+        return: () => {
+          asked.push("return");
+          return Promise.resolve({ done: true as const, value: undefined });
+        },
+      }),
+    };
+    const answer = carry(fake.socket).send({ ...get("http://a.test"), method: "POST", body });
+    await settled();
+    fake.break(new Error("reset"));
+    fake.tell();
+    await assert.rejects(answer, fails("reset"));
+    await settled();
+    assert.deepEqual(asked.slice(0, 2), ["next", "return"]);
+    assert.ok(!asked.slice(1).includes("next"), asked.join());
+  });
+
+  it("takes no connection for open whose write has failed, before that is told", async () => {
+    const { socket, say, refuse } = fakeSocket(16_384);
+    const connection = carry(socket);
+    const answer = connection.send({
+      ...get("http://a.test"),
+      method: "POST",
+      body: new Uint8Array(3),
+    });
+    say("HTTP/1.1 204 No Content\r\n\r\n");
+    await answer;
+    assert.ok(connection.isOpen());
+    refuse();
+    assert.ok(!socket.destroyed);
+    assert.ok(!connection.isOpen());
+    connection.destroy();
+  });
+
+  it("does not connect for a request that is aborted by then", { timeout: 10_000 }, async () => {
+    // Nobody shakes hands there.
+    const origin = await start(() => {});
+    const secure = origin.origin.replace("http:", "https:");
+    await assert.rejects(openSocket(secure, AbortSignal.abort(), 0), fails("aborted"));
+  });
+
+  it("gives the reader of a body that has failed no say in the connection", async () => {
+    const { socket } = fakeSocket(16_384);
+    const nothing = (): void => {};
+    const failed = createChannel(socket, nothing, nothing);
+    failed.push(new Uint8Array(65_536));
+    failed.fail(new Error("Nobody reads"));
+    const next = createChannel(socket, nothing, nothing);
+    next.push(new Uint8Array(65_536));
+    assert.ok(socket.isPaused());
+    const reader = failed.body[Symbol.asyncIterator]();
+    await reader.next();
+    await assert.rejects(Promise.resolve(reader.next()), /Nobody reads/);
+    assert.ok(socket.isPaused());
   });
 
   it("gives up on an upstream that stops taking the body", { timeout: 20_000 }, async () => {

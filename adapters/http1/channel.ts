@@ -105,6 +105,8 @@ export function createChannel(socket: Socket, onPull: () => void, onLeave: () =>
       if (over) return;
       over = true;
       failure = error;
+      // As at an end; and whoever reads on what had come by then has no say in the connection any more.
+      resume();
       settle();
     },
     body: {

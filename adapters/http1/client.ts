@@ -52,11 +52,17 @@ export interface Http1ClientOptions {
   /** What a message may cost. */
   readonly limits?: Partial<Limits> | undefined;
   /**
-   * What `headTimeout` is measured with.
+   * What `headTimeout` is measured with, and how long a body waits for 100.
    *
    * @default The clock of the runtime.
    */
   readonly clock?: Clock | undefined;
+  /**
+   * Opens connections.
+   *
+   * @default `openSocket`
+   */
+  readonly open?: typeof openSocket | undefined;
 }
 
 /** A transport that keeps its connections. */
@@ -75,7 +81,12 @@ export interface Http1Client extends Transport {
  * @param options How it behaves.
  */
 export function createHttp1Client(options: Http1ClientOptions = {}): Http1Client {
-  const { connectTimeout = 10_000, headTimeout = 0, clock = systemClock } = options;
+  const {
+    connectTimeout = 10_000,
+    headTimeout = 0,
+    clock = systemClock,
+    open = openSocket,
+  } = options;
   const limits: Limits = { ...DEFAULT_LIMITS, ...options.limits };
   const { keepAliveTimeout = 4000, maxAge = 60_000, maxIdle = 256 } = options;
   const pool = createPool(keepAliveTimeout, maxAge || Infinity, maxIdle);
@@ -95,7 +106,7 @@ export function createHttp1Client(options: Http1ClientOptions = {}): Http1Client
 
   async function sendOnNew(request: UpstreamRequest): Promise<ResponseMessage> {
     const { origin, signal, connect } = request;
-    const socket = await openSocket(origin, signal, connectTimeout, connect?.begin());
+    const socket = await open(origin, signal, connectTimeout, connect?.begin());
     connect?.done();
     const connection = createUpstreamConnection(socket, {
       limits,

@@ -43,6 +43,7 @@ export function openSocket(
     }
     signal.addEventListener("abort", abort);
     socket.on("error", fail);
+    if (signal.aborted) abort();
     if (connecting?.aborted === true) late();
     socket.once(readyEvent, () => {
       leave();

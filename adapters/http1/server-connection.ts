@@ -228,7 +228,9 @@ function takeBody(connection: Connection, bytes: Buffer): number {
 }
 
 function takeHead(connection: Connection): void {
-  const { inbox, context } = connection;
+  const { inbox, context, socket } = connection;
+  // What had come by the time it was closed is told nevertheless; a request that nobody will see answered is not run.
+  if (socket.destroyed) return;
   // One empty line before a request is tolerated (RFC 9112 section 2.2).
   if (!connection.skippedEmptyLine) connection.skippedEmptyLine = inbox.skipEmptyLine();
   if (inbox.size() === 0) return;
@@ -303,13 +305,11 @@ async function serve(
   try {
     await respond(connection, exchange, response);
   } catch (error) {
+    if (!exchange.answered) void dispose(response);
     if (connection.gone) return;
     context.onError(error);
     if (exchange.answered) breakOff(connection, exchange);
-    else {
-      void dispose(response);
-      await respond(connection, exchange, plain(500, INTERNAL_ERROR));
-    }
+    else await respond(connection, exchange, plain(500, INTERNAL_ERROR));
   }
 }
 

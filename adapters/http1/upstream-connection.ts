@@ -27,7 +27,7 @@ export interface UpstreamContext {
    * milliseconds; 0 means no limit.
    */
   readonly headTimeout: number;
-  /** What that is measured with. */
+  /** What that is measured with, and how long a body waits for 100. */
   readonly clock: Clock;
   /** Called when the connection can take another request. */
   onIdle(): void;
@@ -139,7 +139,7 @@ export function createUpstreamConnection(
     openedAt: performance.now(),
     send: (request) => exchangeWith(connection, request),
     destroy: () => socket.destroy(),
-    isOpen: () => !socket.destroyed && !connection.ended,
+    isOpen: () => isUsable(connection),
     hasAnswered: () => connection.answered,
   };
 }
@@ -200,7 +200,8 @@ async function sendRest(
 ): Promise<void> {
   if (framed.whole !== undefined) await taken(connection, exchange);
   if (framed.stream !== undefined) {
-    if (expectsContinue(exchange.request.headers) && !(await permission(exchange))) return;
+    if (expectsContinue(exchange.request.headers) && !(await permission(connection, exchange)))
+      return;
     if (!(await sendBody(connection, exchange, framed, framed.stream))) return;
   }
   endRequest(connection, exchange);
@@ -236,11 +237,12 @@ async function sendBody(
 }
 
 /** Waits for 100, for the final answer, or for a second (RFC 9110 section 10.1.1). */
-function permission(exchange: Exchange): Promise<boolean> {
+function permission({ context }: Connection, exchange: Exchange): Promise<boolean> {
+  const { clock } = context;
   return new Promise((resolve) => {
-    const wait = setTimeout(() => resolve(true), CONTINUE_TIMEOUT);
+    const wait = clock.setTimeout(() => resolve(true), CONTINUE_TIMEOUT);
     exchange.permit = (wanted) => {
-      clearTimeout(wait);
+      clock.clearTimeout(wait);
       resolve(wanted);
     };
   });
@@ -350,11 +352,16 @@ function takeBody(
 function finish(connection: Connection, exchange: Exchange, clean: boolean): void {
   const { socket, context } = connection;
   release(connection, exchange);
-  const isUsable = !socket.destroyed && connection.lastWords?.isBroken() !== true;
-  if (clean && exchange.sent && exchange.head?.keepAlive === true && isUsable) context.onIdle();
+  const mayGoOn = clean && exchange.sent && exchange.head?.keepAlive === true;
+  if (mayGoOn && isUsable(connection)) context.onIdle();
   else socket.destroy();
   // The answer is whole, and whoever gave it reads no more.
   if (!exchange.sent && exchange.source !== undefined) letGo(exchange.source);
+}
+
+/** Tells whether a connection can carry a request: what has become of it is known before it is told. */
+function isUsable({ socket, ended, lastWords }: Connection): boolean {
+  return !socket.destroyed && !ended && lastWords?.isBroken() !== true;
 }
 
 function endSide(connection: Connection): void {

@@ -135,10 +135,12 @@ export interface BodyWriting {
  */
 export async function writeBody(writing: BodyWriting): Promise<boolean> {
   const { socket, source, framing } = writing;
+  const isOver = (): boolean => writing.stopped() || socket.destroyed;
   let sent = 0;
   for (;;) {
-    const next = await source.next();
-    if (writing.stopped() || socket.destroyed) {
+    // Nobody may want it by now, and a source that was let go of is not to be asked again.
+    const next = isOver() ? undefined : await source.next();
+    if (next === undefined || isOver()) {
       letGo(source);
       return false;
     }
