@@ -1,5 +1,17 @@
 import assert from "node:assert/strict";
 import type { Socket } from "node:net";
+import process from "node:process";
+
+/**
+ * How chaos is run: the same each time, so that a change is judged by what it changes. CHAOS_SEED lets another one happen,
+ * and CHAOS_RUNS more of it.
+ *
+ * @param runs How often.
+ */
+export function chaos(runs: number): { seed: number; numRuns: number; includeErrorInReport: true } {
+  const { CHAOS_SEED: seed = "1", CHAOS_RUNS: numRuns = String(runs) } = process.env;
+  return { seed: Number(seed), numRuns: Number(numRuns), includeErrorInReport: true };
+}
 
 /** Lets some turns of the promises pass; 5 stands for a turn of the loop. */
 export async function turn(turns: number): Promise<void> {

@@ -204,7 +204,7 @@ function receive(connection: Connection, bytes: Buffer): void {
   if (phase === "tunnel" || phase === "closing" || phase === "lingering") return;
   const used = takeBody(connection, bytes);
   if (phase === "rest" && connection.decoder === undefined) becomeIdle(connection);
-  if (used === bytes.length) return;
+  if (used === bytes.length || connection.phase === "closing") return;
   inbox.add(used === 0 ? bytes : bytes.subarray(used));
   if (connection.phase === "idle" || connection.phase === "head") takeHead(connection);
   else if (inbox.size() > connection.context.limits.headBytes && !connection.held) {
