@@ -372,7 +372,8 @@ async function run({ highWaterMark, failsWrites, orders }: Scenario): Promise<vo
         call.pull?.();
         return;
       case "late":
-        if (clock.timers() > 0) call.isLate = true;
+        // What a source does when it is let go of may come when the next request is under way.
+        if (clock.timers() > 0) (current ?? call).isLate = true;
         clock.fire(HEAD_TIMEOUT);
         clock.fire(CONTINUE_TIMEOUT);
         return;
