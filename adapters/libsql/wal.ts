@@ -30,7 +30,8 @@ export interface Wal {
 
 /**
  * Creates what measures a write-ahead log. Its size alone does not tell: a log that was checkpointed may begin anew in
- * the same file, and frames of the old one are behind those of the new one then.
+ * the same file, and frames of the old one are behind those of the new one then. The index beside it would tell as well,
+ * but SQLite holds locks on that, and a process loses those of a file with the first descriptor of it that it closes.
  *
  * @param path The file.
  */
