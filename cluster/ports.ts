@@ -31,7 +31,6 @@ async function takePort(): Promise<number> {
     }
     const port = nextPort;
     nextPort += 1;
-    // oxlint-disable-next-line no-await-in-loop -- The first one that is free ends the search.
     const server = await hold(port);
     if (server !== undefined) {
       await new Promise((resolve) => server.close(resolve));

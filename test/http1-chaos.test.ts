@@ -164,7 +164,7 @@ const scenario: fc.Arbitrary<Scenario> = fc.record({
 
 /** A clock whose timers fire when the test says so, by their delay. */
 function handClock(): Clock & { fire(delay: number): void; timers(): number } {
-  const due = new Map<number, { callback: () => void; delay: number }>();
+  const due = new Map<unknown, { callback: () => void; delay: number }>();
   let next = 1;
   return {
     now: () => 0,
@@ -172,7 +172,7 @@ function handClock(): Clock & { fire(delay: number): void; timers(): number } {
       due.set(next, { callback, delay });
       return next++;
     },
-    clearTimeout: (timer) => void due.delete(timer as number),
+    clearTimeout: (timer) => void due.delete(timer),
     fire: (delay) => {
       for (const [timer, one] of due) {
         if (one.delay !== delay) continue;

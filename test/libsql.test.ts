@@ -18,6 +18,7 @@ import { createClient as createHttpClient } from "@libsql/client/http";
 import { createClient as createSqliteClient } from "@libsql/client/sqlite3";
 import { createClient as createWebClient } from "@libsql/client/web";
 import { libsql, type LibSQLClient, type LibSQLStorage, track } from "../adapters/libsql.ts";
+import { createWal } from "../adapters/libsql/wal.ts";
 import { createProxy, type Position, type Primary } from "../src/index.ts";
 import { fakeClock } from "./fake-clock.ts";
 import { storageContract, until } from "./storage-contract.ts";
@@ -66,6 +67,17 @@ function crc32(bytes: Uint8Array): number {
 function infoText(generation: number, frame: number, version = 0): string {
   const hash = crc32(new Uint8Array(new Uint32Array([version, frame, generation]).buffer));
   return JSON.stringify({ hash, version, durable_frame_num: frame, generation });
+}
+
+/** Makes a write-ahead log with frames, and behind them frames of the log that was in the file before. */
+function walBytes(frames: number, stale: number): Uint8Array {
+  const bytes = new Uint8Array(32 + (frames + stale) * (24 + 4096));
+  bytes.fill(1, 16, 24);
+  for (let frame = 0; frame < frames + stale; frame++) {
+    const salts = 32 + frame * (24 + 4096) + 8;
+    bytes.fill(frame < frames ? 1 : 2, salts, salts + 8);
+  }
+  return bytes;
 }
 
 const LOG = 0x0123456789abcdef0011223344556677n;
@@ -152,6 +164,26 @@ storageContract(
   },
   ["setLag"],
 );
+
+describe("createWal()", () => {
+  it("counts the frames that SQLite knows of, however often it begins the log anew", async () => {
+    const place = createPlace("app.db");
+    const client = createSqliteClient({ url: `file:${place.path}` });
+    const wal = createWal(`${place.path}-wal`);
+    assert.deepEqual(wal.measure(), { inode: 0n, frames: 0 });
+    await client.execute("PRAGMA journal_mode = WAL");
+    await client.execute("CREATE TABLE t (a)");
+    for (const writes of [9, 1, 4, 2, 30]) {
+      for (let count = 0; count < writes; count++) await client.execute("INSERT INTO t VALUES (1)");
+      const { frames } = wal.measure();
+      const [told] = (await client.execute("PRAGMA wal_checkpoint(PASSIVE)")).rows;
+      assert.equal(frames, Number(told?.["log"]));
+    }
+    wal.close();
+    client.close();
+    place.cleanup();
+  });
+});
 
 describe("libsql() with -info", () => {
   let place: Place;
@@ -280,6 +312,49 @@ describe("libsql() with -info", () => {
       writeFileSync(wal, new Uint8Array(32 + frames * (24 + 4096)));
       assert.equal(storage.seen?.(), position);
     }
+  });
+
+  it("covers it where somebody else has had the write-ahead log begin anew in its file", () => {
+    const wal = place.path.replace(/-info$/, "-wal");
+    for (const [frame, frames, stale, position] of [
+      [7, 7, 0, "0000000100000007"],
+      [9, 2, 5, "0000000100000009"],
+      [9, 4, 3, "000000010000000b"],
+      [11, 4, 3, "000000010000000b"],
+      [11, 6, 1, "000000010000000d"],
+      [13, 6, 1, "000000010000000d"],
+      [13, 9, 0, "0000000100000010"],
+      // Once more, and nothing of the new one is there yet.
+      [16, 0, 9, "0000000100000010"],
+      [16, 1, 8, "0000000100000011"],
+      [17, 1, 8, "0000000100000011"],
+      [17, 2, 7, "0000000100000012"],
+    ] as const) {
+      place.replace(infoText(1, frame));
+      writeFileSync(wal, walBytes(frames, stale));
+      assert.equal(storage.seen?.(), position);
+    }
+  });
+
+  it("takes no frames for gone of a replica that begins anew while it looks", () => {
+    const wal = place.path.replace(/-info$/, "-wal");
+    place.replace(infoText(1, 7));
+    const { parse } = JSON;
+    JSON.parse = (text: string) => {
+      // What the file said is being read.
+      JSON.parse = parse;
+      place.replace(infoText(1, 1));
+      writeFileSync(wal, walBytes(1, 0));
+      return parse(text);
+    };
+    try {
+      assert.equal(storage.seen?.(), "0000000100000001");
+    } finally {
+      JSON.parse = parse;
+    }
+    place.replace(infoText(1, 2));
+    writeFileSync(wal, walBytes(2, 0));
+    assert.equal(storage.seen?.(), "0000000100000002");
   });
 
   it("forgets what was gone of a log that is another's", () => {

@@ -1,19 +1,15 @@
-import { statSync } from "node:fs";
 import type { Position } from "../../src/storage.ts";
-import { isMissing, unreadable } from "../storage/error.ts";
+import { unreadable } from "../storage/error.ts";
 import { createHeldFile } from "./held-file.ts";
 import { formatPosition, gapWithin, INFO } from "./position.ts";
 import type { Source } from "./source.ts";
+import { createWal, type Extent } from "./wal.ts";
 
 /** More than four numbers of 32 bits need. */
 const SIZE = 512;
 
 /** The one version of the file that there is. */
 const VERSION = 0;
-
-/** SQLite's write-ahead log: what is before the frames, and a frame, with the one size of pages that is replicated. */
-const WAL_HEADER = 32;
-const WAL_FRAME = 24 + 4096;
 
 /** How often the log is measured at most until no other generation has begun meanwhile. */
 const TURNS = 10;
@@ -25,7 +21,7 @@ interface Info {
   readonly position: Position;
 }
 
-/** A write-ahead log. */
+/** A write-ahead log as it was measured. */
 interface Log {
   readonly inode: bigint;
   /** What the file said of it. */
@@ -42,14 +38,14 @@ interface Log {
  *
  * The replica waits for the disk between a transaction and this file, and begins the next one after that. Meanwhile the
  * write-ahead log has more: the replica checkpoints it at the end of a generation alone, so that its frames are the
- * primary's one by one. Where somebody else has emptied it before, such as SQLite's own shell when it closes, those that
- * are gone are known from the file: it never says more than there was.
+ * primary's one by one. Where somebody else has checkpointed it before, such as SQLite's own shell when it closes,
+ * those that are gone are known from the file: it never says more than there was.
  *
  * @param path The file, the database's path and `-info`.
  */
 export function createInfo(path: string): Source & { position(): Position | undefined } {
   const file = createHeldFile(path, SIZE);
-  const wal = `${path.replace(/-info$/, "")}-wal`;
+  const wal = createWal(`${path.replace(/-info$/, "")}-wal`);
   let content: string | undefined;
   let known: Info | undefined;
   /** The log that was measured last. */
@@ -70,14 +66,10 @@ export function createInfo(path: string): Source & { position(): Position | unde
     }
   }
 
-  /** Measures the write-ahead log, with frames of a transaction that is yet to end as well. */
-  function measure(): { readonly inode: bigint; readonly frames: number } {
+  function measure(): Extent {
     try {
-      const { ino, size } = statSync(wal, { bigint: true });
-      const frames = Math.floor((Number(size) - WAL_HEADER) / WAL_FRAME);
-      return { inode: ino, frames: Math.max(0, frames) };
+      return wal.measure();
     } catch (error) {
-      if (isMissing(error)) return { inode: 0n, frames: 0 };
       throw unreadable(error, path);
     }
   }
@@ -91,12 +83,12 @@ export function createInfo(path: string): Source & { position(): Position | unde
       info = read();
       if (info === undefined) return undefined;
       const { generation, frame } = info;
-      // In another generation the frames are counted anew.
-      if (generation !== before?.generation) continue;
-      const last = log.inode === inode && log.generation === generation ? log : undefined;
-      // A file that says less than before is of a replica that has begun anew.
-      const known = last !== undefined && last.frame <= frame ? last.gone : 0;
-      const gone = Math.max(known, before.frame - frames);
+      // In another generation the frames are counted anew, and so are those of a replica that has begun anew: its file
+      // says less than before.
+      if (generation !== before?.generation || frame < before.frame) continue;
+      const isKnown =
+        log.inode === inode && log.generation === generation && log.frame <= before.frame;
+      const gone = Math.max(isKnown ? log.gone : 0, before.frame - frames);
       log = { inode, generation, frame, gone };
       const end = gone + frames;
       return end > frame ? formatPosition(INFO, generation, end) : info.position;
@@ -109,7 +101,10 @@ export function createInfo(path: string): Source & { position(): Position | unde
     commit: seen,
     seen,
     gap: (ahead, behind) => gapWithin(INFO, ahead, behind),
-    close: file.close,
+    close: () => {
+      file.close();
+      wal.close();
+    },
   };
 }
 
