@@ -711,7 +711,7 @@ describe("litefs()", () => {
       }
       assert.match(
         String(errors[0]),
-        /^NotMountedError: Cannot read role: no such file \(.*\.lag\)$/,
+        /^NotMountedError: Cannot read role: no such file \(.*\.lag\); is LiteFS mounted there\?$/,
       );
     });
 

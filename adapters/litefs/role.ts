@@ -13,7 +13,7 @@ export class NotMountedError extends Error {
    * @param path The file that every mount has.
    */
   constructor(path: string) {
-    super(`Cannot read role: no such file (${path})`);
+    super(`Cannot read role: no such file (${path}); is LiteFS mounted there?`);
     this.name = "NotMountedError";
   }
 }
