@@ -1,7 +1,6 @@
 import { Buffer } from "node:buffer";
-import { readSync, statSync } from "node:fs";
-import { closeDescriptor, type Descriptor, openDescriptor } from "../storage/descriptor.ts";
-import { isMissing } from "../storage/error.ts";
+import { readSync } from "node:fs";
+import { createHeldDescriptor } from "./held-descriptor.ts";
 
 /** SQLite's write-ahead log: what is before the frames, and a frame, with the one size of pages that is replicated. */
 const HEADER = 32;
@@ -19,6 +18,9 @@ export interface Extent {
   /** How many frames it has, those of a transaction that is yet to end as well. */
   readonly frames: number;
 }
+
+/** What a log that is missing has. */
+const MISSING: Extent = { inode: 0n, frames: 0 };
 
 /** A write-ahead log that is measured often. */
 export interface Wal {
@@ -38,13 +40,7 @@ export interface Wal {
 export function createWal(path: string): Wal {
   const salts = Buffer.alloc(SALTS);
   const found = Buffer.alloc(SALTS);
-  let held: Descriptor | undefined;
-
-  function release(): void {
-    const file = held;
-    held = undefined;
-    closeDescriptor(file);
-  }
+  const held = createHeldDescriptor(path);
 
   function isOfThisLog(descriptor: number, frame: number): boolean {
     const at = HEADER + (frame - 1) * FRAME + SALTS_IN_FRAME;
@@ -65,19 +61,11 @@ export function createWal(path: string): Wal {
   }
 
   return {
-    measure: () => {
-      try {
-        const { dev, ino, size } = statSync(path, { bigint: true });
-        if (held !== undefined && (held.device !== dev || held.inode !== ino)) release();
-        held ??= openDescriptor(path);
-        const most = Math.floor((Number(size) - HEADER) / FRAME);
-        return { inode: held.inode, frames: count(held.descriptor, Math.max(0, most)) };
-      } catch (error) {
-        release();
-        if (isMissing(error)) return { inode: 0n, frames: 0 };
-        throw error;
-      }
-    },
-    close: release,
+    measure: () =>
+      held.use(({ descriptor, inode }, size) => {
+        const most = Math.max(0, Math.floor((size - HEADER) / FRAME));
+        return { inode, frames: count(descriptor, most) };
+      }) ?? MISSING,
+    close: held.close,
   };
 }
