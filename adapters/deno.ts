@@ -18,6 +18,7 @@ import { systemClock } from "../src/clock.ts";
 import { connectionInfo, type Proxy } from "../src/index.ts";
 import type { Transport } from "../src/message.ts";
 import { createHttp1Client } from "./http1/client.ts";
+import { LINGER } from "./http1/limits.ts";
 import { isHost } from "./http1/parse.ts";
 import {
   badCoding,
@@ -94,12 +95,9 @@ export function serve(proxy: Proxy, options: ListenOptions): Server {
   };
 }
 
-/** How long an upload is read on after its answer, in milliseconds. */
-const LINGER = 2000;
-
 /**
  * Has uploads read on for a while that are answered before their end: Deno ends a connection whose bytes nobody reads by
- * a reset, which may overtake the answer (RFC 9112 section 9.6).
+ * a reset, which may overtake the answer.
  */
 function readingOn(transport: Transport): Transport {
   return (request) => {

@@ -16,6 +16,12 @@ export const DEFAULT_LIMITS: Limits = {
 };
 
 /**
+ * How long is read on what a client sends behind its last answer, in milliseconds: a connection that ends with bytes
+ * unread is reset, and the reset may overtake the answer (RFC 9112 section 9.6).
+ */
+export const LINGER = 2000;
+
+/**
  * How long a connection may be silent before the system asks whether its peer is still there, in milliseconds; LiteFS's
  * interval. Streams and tunnels have no time limit of their own, and a machine that is gone says nothing.
  */

@@ -12,7 +12,7 @@ import { type BodyDecoder, createBodyDecoder } from "./body.ts";
 import { type Channel, createChannel } from "./channel.ts";
 import { createDeparture, type Departure } from "./departure.ts";
 import { createInbox, type Inbox } from "./inbox.ts";
-import type { Limits } from "./limits.ts";
+import { type Limits, LINGER } from "./limits.ts";
 import { parseRequestHead, ProtocolError, type RequestHead } from "./parse.ts";
 import { frameResponse, informationalHead, plain, switchingHead } from "./response.ts";
 import { createTunnel, joinTunnels } from "./tunnel.ts";
@@ -115,9 +115,6 @@ interface Exchange {
   /** Whether the client has been asked for the body (RFC 9110 section 10.1.1). */
   continued: boolean;
 }
-
-/** How long a connection waits for the client's end once its own is out, in milliseconds (RFC 9112 section 9.6). */
-const LINGER = 2000;
 
 /** How large a body may be whose rest is taken after its answer, in bytes, as by Go's server: a new connection costs more. */
 const MAX_REST = 256 * 1024;
