@@ -663,7 +663,7 @@ describe("createHttp1Server() in chaos", () => {
         return { status: 204, statusText: "", headers: [], body: null };
       },
     });
-    await new Promise((resolve) => setImmediate(resolve));
+    await turn(5);
     fake.say("GET /1 HTTP/1.1\r\nHost: a.test\r\n\r\nGET /2 HTTP/1.1\r\nHost: a.test\r\n\r\n");
     connection.drain();
     await settled();
@@ -710,7 +710,7 @@ describe("createHttp1Server() in chaos", () => {
       ...CONTEXT,
       handler: () => ({ status: 200, statusText: "", headers, body }),
     });
-    await new Promise((resolve) => setImmediate(resolve));
+    await turn(5);
     fake.socket.on("data", () => fake.socket.emit("end"));
     fake.say("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
     await settled();

@@ -1,6 +1,7 @@
 import { mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { lagText, notReady, positionText as pointText } from "../cluster/format.ts";
 import type { Position, Primary } from "../src/index.ts";
 
 /** A directory with the files of a LiteFS mount, which no LiteFS keeps. */
@@ -43,8 +44,7 @@ export function createMount(options: MountOptions = {}): Mount {
   const remove = (name: string): void => rmSync(join(dir, name), { force: true });
   const setLag = (lag: number | undefined): void => {
     if (lag === undefined) return remove(".lag");
-    const value = Math.min(lag, 2_147_483_647);
-    write(".lag", `${value < 0 ? "-" : "+"}${String(Math.abs(value)).padStart(9, "0")}\n`);
+    write(".lag", lagText(Math.min(lag, notReady)));
   };
   const mount: Mount = {
     dir,
@@ -73,5 +73,5 @@ export function createMount(options: MountOptions = {}): Mount {
 
 /** Returns what is in `-pos`. */
 export function positionText(position: Position, checksum: string = CHECKSUM): string {
-  return `${position}/${checksum}\n`;
+  return pointText({ txid: position, checksum });
 }
