@@ -432,7 +432,8 @@ export const streams: readonly Case[] = [
         alone: true,
         run: async (stage) => {
           const ends = await open(stage, "GET /large");
-          ends.app.send(["HTTP/1.1 200 OK", DATE, framing, "", ""].join("\r\n"));
+          const head = ["HTTP/1.1 200 OK", DATE, "Connection: close", framing, "", ""];
+          ends.app.send(head.join("\r\n"));
           await passLarge(stage, ends.app, ends.client, chunked);
         },
       },
