@@ -178,7 +178,7 @@ export function describeUpheaval(report: UpheavalReport): string {
   const lines = [
     `${writes} writes acknowledged: ${missing.length} missing, ${twice.length} twice, ${lost.length} lost with a primary that was killed${lost.length > 0 ? " (as an asynchronous replication may)" : ""}`,
     `${reads} reads: ${stale.length} stale`,
-    `${failures.length} requests failed while the primary changed${told.length === 0 ? "" : `, ${told.join(", ")}`}; ${errors.length} failed otherwise; the slowest took ${slowest} ms`,
+    `Failures while the primary changed: ${failures.length}${told.length === 0 ? "" : ` (${told.join(", ")})`}, at other times: ${errors.length}; the slowest took ${slowest} ms`,
     ...[...missing, ...twice, ...stale, ...errors.map(({ text }) => text)].slice(0, 10),
   ];
   return lines.map((line) => `  ${line}\n`).join("");
