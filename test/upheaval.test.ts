@@ -24,7 +24,7 @@ for (const [title, edge] of [
   ["with an edge", {}],
   ["without an edge", false],
 ] as const) {
-  describe(`createProxy() on a cluster under load, ${title}`, { timeout: 60_000 }, () => {
+  describe(`createProxy() on a cluster under load, ${title}`, { timeout: 120_000 }, () => {
     let cluster: Cluster;
 
     async function run(made: ClusterOptions, options: UpheavalOptions): Promise<UpheavalReport> {
