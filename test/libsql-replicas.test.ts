@@ -23,8 +23,8 @@ let replicas: readonly [LibsqlReplica, LibsqlReplica];
 let primary: LibsqlPrimary;
 let remote: Client;
 
-// Processes take long to start on a machine that is busy.
-const patience = { timeout: 60_000 };
+// Processes take long to start on a machine that is busy; and what a suite is given, Node gives all of its tests together.
+const patience = { timeout: 180_000 };
 
 before(async () => {
   primary = await startLibsqlPrimary({ directory: join(root, "primary") });
