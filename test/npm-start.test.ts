@@ -101,7 +101,11 @@ describe("npm start", { skip: isNode ? false : "the command itself always runs o
           const output = start.output();
           assert.ok(!isOver, output);
           const lines = output.slice(output.indexOf("in another terminal:") + 20);
-          const said = spawnSync("sh", ["-e"], { input: lines, encoding: "utf8", timeout: patience.timeout });
+          const said = spawnSync("sh", ["-e"], {
+            input: lines,
+            encoding: "utf8",
+            timeout: patience.timeout,
+          });
           assert.equal(said.status, 0, said.stderr);
           const urls = [...output.matchAll(/proxy (\S+) \(pid/g)].map((match) => match[1]);
           for (const node of mode.length > 0 ? urls : ["n1", "n2", "n3"]) {
@@ -152,7 +156,11 @@ describe("npm start", { skip: isNode ? false : "the command itself always runs o
         assert.equal(output.match(new RegExp(`^  ${runtime} [0-9.]+ `, "gm"))?.length, 2, runtime);
       }
       const lines = output.slice(output.indexOf("in another terminal:") + 20);
-      const said = spawnSync("sh", ["-e"], { input: lines, encoding: "utf8", timeout: patience.timeout });
+      const said = spawnSync("sh", ["-e"], {
+        input: lines,
+        encoding: "utf8",
+        timeout: patience.timeout,
+      });
       assert.equal(said.status, 0, said.stderr);
       assert.match(said.stdout, /No such note\n from n/);
       for (const node of ["n1", "n2", "n3"]) {
