@@ -71,8 +71,8 @@ type Place = { -readonly [Key in keyof Machine]: Machine[Key] } & {
   readonly apiPort: number;
 };
 
-// How long a process may take to start, in milliseconds.
-const startTimeout = 20_000;
+// How long a process may take to start, in milliseconds: long, for a machine that has more to do than it can.
+const startTimeout = 45_000;
 
 /**
  * Starts nodes as processes, on Node, Bun and Deno in turn, each behind the proxy. The first one becomes the primary.

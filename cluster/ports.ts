@@ -1,8 +1,11 @@
 import { randomInt } from "node:crypto";
 import { createServer, type Server } from "node:net";
 
-/** The ports below those that systems hand out by themselves, so that no connection takes them meanwhile. */
-const FIRST_PORT = 20_000;
+/**
+ * The ports below those that systems hand out by themselves, so that no connection takes them meanwhile; and above 20202,
+ * LiteFS's own, where a storage that is told of no other API would take whoever listens for LiteFS.
+ */
+const FIRST_PORT = 20_300;
 /** They are shared out in blocks; who holds the first port of one has the others to give away. */
 const BLOCKS = 120;
 const BLOCK = 100;

@@ -1,16 +1,14 @@
+import { untilWritable } from "./entrances.ts";
+import type { Entrances } from "./entrances.ts";
 import { marksIn, startLoad, twiceIn } from "./load.ts";
 import type { Failure, LoadLog } from "./load.ts";
 import type { Network } from "./network.ts";
 import { sleep } from "./sleep.ts";
 
 /** A cluster whose primary can be moved and killed. */
-export interface Shaken {
+export interface Shaken extends Entrances {
   /** The network between the nodes. */
   readonly network: Pick<Network, "primary" | "failover" | "lost" | "settled">;
-  /** Returns where clients go now. */
-  urls(): readonly string[];
-  /** Returns the names of the nodes that are up. */
-  names(): readonly string[];
   /** Returns the origin of a node's app. */
   appUrl(name: string): string;
   /** Kills a node. */
@@ -60,11 +58,9 @@ export interface UpheavalReport {
 interface Change {
   readonly isCrash: boolean;
   readonly from: number;
+  /** When every node took writes again: the proxies learn of the new primary from files and events, in a time of their own. */
   readonly to: number;
 }
-
-// The proxies learn of the new primary from files and events.
-const slack = 1000;
 
 /** Tells whether a report shows work, nothing that breaks a promise, and no error but those that a change excuses. */
 export function hasHeld({ writes, reads, missing, twice, stale, errors }: UpheavalReport): boolean {
@@ -89,8 +85,9 @@ export async function shake(cluster: Shaken, options: UpheavalOptions): Promise<
     const [old, heir] = [network.primary(), next()];
     const from = Date.now();
     await network.failover(heir);
-    changes.push({ isCrash: false, from, to: Date.now() });
     tell(`${old} hands over to ${heir} in ${Date.now() - from} ms`);
+    await untilWritable(cluster);
+    changes.push({ isCrash: false, from, to: Date.now() });
   }
 
   async function kill(): Promise<void> {
@@ -100,11 +97,12 @@ export async function shake(cluster: Shaken, options: UpheavalOptions): Promise<
     await cluster.crash(old);
     await sleep(gap);
     await network.failover(heir);
-    changes.push({ isCrash: true, from, to: Date.now() });
     const count = network.lost().length - before;
     tell(
       `${old} is killed, ${heir} takes over after ${Date.now() - from} ms without the last ${count} transactions`,
     );
+    await untilWritable(cluster);
+    changes.push({ isCrash: true, from, to: Date.now() });
     await sleep(quiet);
     await cluster.restart(old);
     tell(`${old} is back as a replica`);
@@ -156,7 +154,7 @@ async function judge(
 function isExcused({ status, began, ended }: Failure, changes: readonly Change[]): boolean {
   return changes.some(({ isCrash, from, to }) => {
     const allowed = isCrash ? [0, 502, 503, 504] : [503, 504];
-    return allowed.includes(status) && ended >= from && began <= to + slack;
+    return allowed.includes(status) && ended >= from && began <= to;
   });
 }
 

@@ -87,7 +87,7 @@ function history(read: (values: readonly string[], request: SessionRequest) => s
 }
 
 describe("checkSessions()", () => {
-  const common = { urls: ["http://127.0.0.1:1"], clients: 2, rounds: 3 };
+  const common = { urls: ["http://127.0.0.1:1"], clients: 2, rounds: 3, duration: Infinity };
 
   it("counts nothing against an app that keeps its word", async () => {
     const report = await checkSessions({ ...common, fetch: history((values) => values.at(-1)) });
@@ -97,6 +97,12 @@ describe("checkSessions()", () => {
       { reads: 42, writes: 6, stale: 0, back: 0, errors: 0 },
     );
     assert.deepEqual([...report.runtimes.keys()], ["test"]);
+  });
+
+  it("makes three rounds in whatever time, for a check that was stopped has seen nothing", async () => {
+    const fetch = history((values) => values.at(-1));
+    const report = await checkSessions({ ...common, rounds: Infinity, duration: 0, fetch });
+    assert.deepEqual([report.reads, report.writes], [42, 6]);
   });
 
   it("counts reads that do not show the client's own write", async () => {
@@ -165,6 +171,7 @@ describe("checkSessions()", () => {
         site,
         clients: 1,
         rounds: 30,
+        duration: Infinity,
         otherReads: 0,
         fetch: async (url, request) => {
           if (request.headers["cookie"] === undefined) bare.push(new URL(url).host);

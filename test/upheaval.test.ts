@@ -24,7 +24,7 @@ for (const [title, edge] of [
   ["with an edge", {}],
   ["without an edge", false],
 ] as const) {
-  describe(`createProxy() on a cluster under load, ${title}`, { timeout: 60_000 }, () => {
+  describe(`createProxy() on a cluster under load, ${title}`, { timeout: 120_000 }, () => {
     let cluster: Cluster;
 
     async function run(made: ClusterOptions, options: UpheavalOptions): Promise<UpheavalReport> {
@@ -67,17 +67,23 @@ describe("shake()", () => {
   }
 
   for (const [title, fault, options] of [
-    ["reads that are stale", "stale", { lag: 60_000 }],
+    ["reads that are stale", "stale", { lag: 3_600_000 }],
     ["writes that ran twice", "twice", { app: createFaultyNotes(2) }],
     ["writes that never ran", "missing", { app: createFaultyNotes(0) }],
   ] as const) {
     it(`finds out ${title}`, async () => {
-      const choose: EdgeOptions["choose"] = (method, nodes) => nodes[method === "GET" ? 1 : 0];
+      let reads = 0;
+      const choose: EdgeOptions["choose"] = (method, nodes) => {
+        if (method !== "GET") return nodes[0];
+        reads += 1;
+        // Whoever of the three reads for the second time has been shown that its write is missing. The lag lasts until
+        // then, however long that takes, and no longer: in the end all nodes must have everything.
+        if (reads === 4) cluster.network.setLag(0);
+        return nodes[1];
+      };
       const cluster = await createCluster({ ...options, names: ["n1", "n2"], edge: { choose } });
       const nodes = { ...cluster, appUrl: (name: string) => cluster.node(name).url };
-      const running = shake(nodes, { moves: 0, crashes: 0, clients: 3 });
-      setTimeout(() => cluster.network.setLag(0), 450);
-      const report = await running;
+      const report = await shake(nodes, { moves: 0, crashes: 0, clients: 3 });
       await cluster.close();
       assert.ok(report[fault].length > 0, describeUpheaval(report));
       assert.equal(hasHeld(report), false);

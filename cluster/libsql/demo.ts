@@ -111,7 +111,7 @@ function invitation(
 All stays up until Ctrl-C. To try, in another terminal:
 
   # make replication slow, write through the front, and read at once from every node: they do not have it yet
-  curl -s -d "[2000]" -o /dev/null ${primary.url}/control/setDelay
+  curl -s -d "[4000]" -o /dev/null ${primary.url}/control/setDelay
   curl -s -c ${jar} -X PUT -d hello ${front}/kv/greeting
   for node in ${names}; do curl -s ${read}; echo " from $node"; done
 

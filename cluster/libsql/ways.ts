@@ -1,5 +1,6 @@
 import { createClient } from "@libsql/client";
 import { consistency } from "../../adapters/hono.ts";
+import type { ConsistencyOptions } from "../../adapters/hono.ts";
 import { libsql, track } from "../../adapters/libsql.ts";
 import type { Primary } from "../../src/storage.ts";
 import { createNotes } from "../app.ts";
@@ -30,8 +31,12 @@ export interface Ground {
 // Each node takes writes, and none of them ends up in its own file: they run on the primary.
 const primary: Primary = { at: "everywhere" };
 
-// Whoever started this process can look at what it has written there.
-const onError = console.error;
+// Whoever started this process can look at what it has written there. The delays that are tried here are long, and a
+// machine that is busy adds to them.
+const common: Pick<ConsistencyOptions, "onError" | "waitTimeout"> = {
+  onError: console.error,
+  waitTimeout: 10_000,
+};
 
 /** Creates the notes app, consistent in one of the ways. */
 export function createConsistent(way: LibsqlWay, ground: Ground): App {
@@ -40,21 +45,21 @@ export function createConsistent(way: LibsqlWay, ground: Ground): App {
   if (way === "info") {
     return createNotes(
       context,
-      consistency({ storage: libsql({ info: `${path}-info` }), onError }),
+      consistency({ ...common, storage: libsql({ info: `${path}-info` }) }),
     );
   }
   if (way === "tracker") {
     const tracker = track();
     const own = createClient({ url: ground.apiUrl, fetch: tracker.fetch });
     const storage = libsql({ client: own, tracker });
-    return createNotes(remote(context, ground.apiUrl, true), consistency({ storage, onError }));
+    return createNotes(remote(context, ground.apiUrl, true), consistency({ ...common, storage }));
   }
   // What goes to the primary through the replica's own client stops the event loop meanwhile.
   const writer = createClient({ url: ground.primary });
   const storage = libsql({ client, writer, primary });
   const databases = way === "both" ? { replica: libsql({ info: `${path}-info` }) } : undefined;
   const own = remote(context, ground.primary, false);
-  return createNotes(own, consistency({ storage, databases, onError }));
+  return createNotes(own, consistency({ ...common, storage, databases }));
 }
 
 /** Lets an app write, and read as well, by a client of its own. */
