@@ -451,6 +451,16 @@ describe("configure(): YAML as strict as LiteFS", () => {
       `${base}  dir: a\u0001b\n`,
       "proxy.yml:5: the control character \\x01 is not allowed, remove it",
     ],
+    ["&a\n<<: *a\n", "proxy.yml:2: *a stands for what it is a part of, remove it"],
+    ["&a\n- [*a]\n", "proxy.yml:2: *a stands for what it is a part of, remove it"],
+    [
+      `${base}  passthrough: &all\n    - *all\n`,
+      "proxy.yml:6: *all stands for what it is a part of, remove it",
+    ],
+    [
+      "fuse: &m {dir: /a}\nproxy: &m {<<: [{<<: *m}]}\n",
+      "proxy.yml:2: *m stands for what it is a part of, remove it",
+    ],
     ["proxy: x\n", "proxy.yml:1: proxy: is not a section, write keys below it"],
     ["proxy: []\n", "proxy.yml:1: proxy: is not a section, write keys below it"],
     ['proxy: ""\n', "proxy.yml:1: proxy: is not a section, write keys below it"],

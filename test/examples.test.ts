@@ -28,6 +28,11 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 const litefs = join(root, "examples", "litefs");
 const read = (name: string): string => readFileSync(join(litefs, name), "utf8");
 
+/** The environment without what tells an example where its primary is: a machine of Fly.io may say so of itself. */
+const surroundings = Object.fromEntries(
+  Object.entries(process.env).filter(([name]) => !/^(?:FLY_APP_NAME|PRIMARY_PORT)$/.test(name)),
+);
+
 /** What the two deployments set in LiteFS's environment. */
 const ENVIRONMENTS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   "litefs.fly.yml": {
@@ -289,7 +294,7 @@ describe("examples/litefs, started", { timeout: 120_000 }, () => {
     const child = spawn(command, [...args, "--config", config, ...own, "--", ...app], {
       cwd: root,
       stdio: ["ignore", "pipe", "inherit"],
-      env: { ...process.env, ...environment(), PORT: String(appPort), HOSTNAME: hostname },
+      env: { ...surroundings, ...environment(), PORT: String(appPort), HOSTNAME: hostname },
     });
     running.add(child);
     return urlOf(child);
@@ -301,7 +306,7 @@ describe("examples/litefs, started", { timeout: 120_000 }, () => {
 
   it("writes by way of a replica and reads on another one, as the README does", async () => {
     const [command, ...args] = programOf(join("examples", "litefs", "migrate.ts"));
-    const env = { ...process.env, ...environment() };
+    const env = { ...surroundings, ...environment() };
     await promisify(execFile)(command, args, { cwd: root, env });
     const nodes = await startComposed(start);
     const answers = await followCurls(read("README.md"), nodes);
@@ -380,7 +385,7 @@ describe("examples/hono-litefs, started", { timeout: 120_000 }, () => {
       cwd: directory,
       stdio: ["ignore", "pipe", "inherit"],
       env: {
-        ...process.env,
+        ...surroundings,
         DATABASE: join(directory, "app.db"),
         LITEFS_DIR: mount,
         PORT: "0",
@@ -394,7 +399,7 @@ describe("examples/hono-litefs, started", { timeout: 120_000 }, () => {
 
   it("writes by way of a replica and reads on another one, as the README does", async () => {
     const [command, ...args] = programOf("migrate.ts");
-    const env = { ...process.env, DATABASE: join(directory, "app.db") };
+    const env = { ...surroundings, DATABASE: join(directory, "app.db") };
     await promisify(execFile)(command, args, { cwd: directory, env });
     const nodes = await startComposed(start);
     const answers = await followCurls(readHono("README.md"), nodes);
@@ -439,7 +444,7 @@ describe("examples/hono-turso, started", { timeout: 120_000 }, () => {
     const child = spawn(command, args, {
       cwd: directory,
       stdio: ["ignore", "pipe", "inherit"],
-      env: { ...process.env, TURSO_DATABASE_URL: primary.url, ...own, ...variables },
+      env: { ...surroundings, TURSO_DATABASE_URL: primary.url, ...own, ...variables },
     });
     running.add(child);
     child.once("close", () => running.delete(child));

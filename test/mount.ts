@@ -1,4 +1,4 @@
-import { mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, realpathSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { lagText, notReady, positionText as pointText } from "../cluster/format.ts";
@@ -37,7 +37,8 @@ export const CHECKSUM = "f630f5ae3060002c";
 /** Makes a mount. */
 export function createMount(options: MountOptions = {}): Mount {
   const { parent = tmpdir(), database = "app.db", position, primary } = options;
-  const dir = mkdtempSync(join(parent, "litefs-mount-"));
+  // Where temporary files are may be a link, and the system tells open files by where they really are.
+  const dir = realpathSync(mkdtempSync(join(parent, "litefs-mount-")));
   const file = join(dir, `${database}-pos`);
   const write = (name: string, content: string | Uint8Array): void =>
     writeFileSync(join(dir, name), content);

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
-import { describe, it } from "node:test";
+import { afterEach, describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 import { until } from "./until.ts";
 
@@ -17,6 +17,14 @@ describe("npm start", { skip: isNode ? false : "the command itself always runs o
     signal(name: NodeJS.Signals): void;
   }
 
+  const running = new Set<Run>();
+
+  // Whoever is still there when a test has failed would keep its file, and with it all tests, from ending.
+  afterEach(async () => {
+    for (const one of running) one.signal("SIGINT");
+    await Promise.all(Array.from(running, ({ ended }) => ended));
+  });
+
   function run(...args: string[]): Run {
     const script = fileURLToPath(new URL("../cluster/main.ts", import.meta.url));
     const child = spawn(process.execPath, ["--import", "tsx", script, ...args], {
@@ -28,11 +36,14 @@ describe("npm start", { skip: isNode ? false : "the command itself always runs o
         output += chunk.toString();
       });
     }
-    return {
+    const started: Run = {
       output: () => output,
       ended: new Promise((resolve) => child.once("close", resolve)),
       signal: (name) => child.kill(name),
     };
+    running.add(started);
+    void started.ended.then(() => running.delete(started));
+    return started;
   }
 
   function isAlive(pid: number): boolean {
@@ -184,14 +195,17 @@ describe("npm start", { skip: isNode ? false : "the command itself always runs o
     shell.stdout.on("data", (chunk: Buffer) => {
       output += chunk.toString();
     });
-    await until(
-      "the nodes are there",
-      () => output.includes("clients write and read"),
-      patience.timeout,
-    );
+    try {
+      await until(
+        "the nodes are there",
+        () => output.includes("clients write and read"),
+        patience.timeout,
+      );
+      assert.equal(pidsIn(output).filter(isAlive).length, 6);
+    } finally {
+      shell.kill("SIGKILL");
+    }
     const pids = pidsIn(output);
-    assert.equal(pids.filter(isAlive).length, 6);
-    shell.kill("SIGKILL");
     await until("every process is gone", () => !pids.some(isAlive));
   });
 

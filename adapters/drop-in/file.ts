@@ -125,9 +125,16 @@ function parseYaml(name: string, text: string): Source {
   const error = document.errors[0];
   if (error !== undefined) throw new ConfigError(`${name}:${explain(error, normal, lines)}`);
   visit(document, {
-    Alias: (_key, alias: Alias) => {
-      if (alias.resolve(document) !== undefined) return;
+    Alias: (_key, alias: Alias, ancestors) => {
+      const meant = alias.resolve(document);
       const line = lineOf(lines, alias.range?.[0] ?? 0);
+      // Whoever followed it would never come to an end; LiteFS refuses it, too.
+      if (meant !== undefined && ancestors.includes(meant)) {
+        throw new ConfigError(
+          `${name}:${line}: *${alias.source} stands for what it is a part of, remove it`,
+        );
+      }
+      if (meant !== undefined) return;
       throw new ConfigError(
         `${name}:${line}: *${alias.source} is an alias to YAML, write it in quotes: "*${alias.source}"`,
       );
