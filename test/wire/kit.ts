@@ -175,11 +175,17 @@ export async function passes(to: Peer, bytes: string): Promise<void> {
   assert.equal(to.text(), bytes);
 }
 
+/** How long a proxy may take to let go of what a case has left, in milliseconds. */
+const LETTING_GO = 3000;
+
 /** An app that serves many cases at once: it knows each by the Host of its requests. */
 export interface App {
   readonly origin: Origin;
-  /** Makes the ends of one case; `close` gives its connections back. */
-  enter(host: string): { asking: Peer[]; asked(): Promise<Peer>; close(): void };
+  /**
+   * Makes the ends of one case; `close` ends its connections, and resolves once the proxy has let go of them: it must
+   * not ask for the next case on one that it does not know to be closed yet.
+   */
+  enter(host: string): { asking: Peer[]; asked(): Promise<Peer>; close(): Promise<void> };
 }
 
 /** Starts the app. */
@@ -214,8 +220,16 @@ export async function startApp(): Promise<App> {
           assert.ok(peer !== undefined);
           return peer;
         },
-        close: () => {
+        close: async () => {
           cases.delete(host);
+          // What is left unread would hide the end that stands behind it.
+          for (const peer of asking) peer.socket.resume().end();
+          // Some servers do not let go when their client leaves, and the cases that say so have been told.
+          await eventually(
+            () => asking.every((peer) => peer.isOver()),
+            () => "for the proxy to let go",
+            LETTING_GO,
+          ).catch(() => {});
           for (const peer of asking) peer.socket.destroy();
         },
       };
@@ -301,8 +315,6 @@ export async function play(one: Case, ground: Ground, host: string): Promise<voi
     await one.run(stage);
   } finally {
     for (const peer of dialled) peer.socket.destroy();
-    front.close();
-    back.close();
-    primary.close();
+    await Promise.all([front, back, primary].map((one) => one.close()));
   }
 }
