@@ -23,7 +23,7 @@ export interface Case {
   readonly alone?: boolean;
   /** A reset races an answer here, and may overtake it within the system: the native servers are asked three times. */
   readonly isRace?: boolean;
-  /** It waits for seconds and does nothing else: it runs beside the others. */
+  /** It waits for seconds, as a rule for a time limit, and does nothing else: it runs beside the others. */
   readonly idle?: boolean;
   run(stage: Stage): Promise<void>;
 }
@@ -42,11 +42,11 @@ export interface Entrance {
 export interface Stage extends Entrance {
   /** The name by which the app tells the case's requests from those of other cases. */
   readonly host: string;
-  /** Connects to a proxy that gives its target half a second for an answer's head. */
+  /** Connects to a proxy that limits how long its target may take for an answer's head. */
   dialImpatient(): Promise<Peer>;
   /** Resolves with the next connection on which that proxy asks its target for this case, its head read. */
   askedImpatiently(): Promise<Peer>;
-  /** Connects to a proxy whose target does not listen. */
+  /** Connects to a proxy whose target does not listen, and whose clients must send a head without delay. */
   dialLonely(): Promise<Peer>;
   /** A proxy on a replica, whose target is the app too. */
   readonly replica: Replica;
@@ -173,6 +173,37 @@ export function statusOf(text: string): number {
 export async function passes(to: Peer, bytes: string): Promise<void> {
   await to.until((text) => text.length >= bytes.length);
   assert.equal(to.text(), bytes);
+}
+
+/**
+ * The time limits with which the proxies are started, in milliseconds. Each leaves a machine that is busy with other things
+ * the time to stand still in the middle of a case that is not about the limit.
+ */
+export const LIMITS = {
+  /** How long a client may take for a head, and between two requests. */
+  client: 5000,
+  /** How long it may take for a head where every case but one sends it in one piece. */
+  head: 1000,
+  /** How long the target may take for a head, where that is limited at all. */
+  target: 3000,
+  /** How long a replica waits until it has what a client has seen. */
+  wait: 3000,
+} as const;
+
+/** Longer than any of them, and than a proxy that looks now and then takes to see that one has passed. */
+export const SILENCE = 8000;
+
+/** How long a case may wait until one of them has passed, in milliseconds. */
+const PATIENCE = 12_000;
+
+/** Resolves with what a client has got once that is a whole answer or its connection is over, which takes a time limit. */
+export async function outlast(client: Peer): Promise<string> {
+  await eventually(
+    () => isWhole(client.text()) || client.isOver(),
+    () => `for a time limit after ${JSON.stringify(client.text())}`,
+    PATIENCE,
+  );
+  return client.text();
 }
 
 /** How long a proxy may take to let go of what a case has left, in milliseconds. */
