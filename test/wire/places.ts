@@ -3,6 +3,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { createMount, type Mount } from "../mount.ts";
+import { NOBODY } from "../ports.ts";
 import { type Case, type Ground, LIMITS, play, startApp } from "./kit.ts";
 
 /** Where the cases run: a runtime, and one of the servers that the drop-in has there. */
@@ -120,13 +121,6 @@ function pidOf(child: ChildProcess): number {
 /** How many cases run on one proxy at once. */
 const AT_ONCE = 16;
 
-/** Returns an address at which nobody listens. */
-async function nobody(): Promise<string> {
-  const { origin } = await startApp();
-  await origin.close();
-  return `127.0.0.1:${origin.port}`;
-}
-
 /** How the drop-in on the replica differs. */
 const ON_REPLICA = [
   "--forward",
@@ -175,7 +169,7 @@ export async function runPlace(
   const limits = [idle, `--read-header-timeout=${LIMITS.client}ms`];
   const target = `127.0.0.1:${app.origin.port}`;
   const impatientTarget = `127.0.0.1:${impatientApp.origin.port}`;
-  const noTarget = ["--target", await nobody()];
+  const noTarget = ["--target", `127.0.0.1:${NOBODY}`];
   const noPatience = [`--target-timeout=${LIMITS.target}ms`, "--target-connect-timeout=0s"];
   const replicaNode = makeNode("primary-node");
   const farNode = makeNode("127.0.0.1");
