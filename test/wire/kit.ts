@@ -185,9 +185,9 @@ export const LIMITS = {
   /** How long it may take for a head where every case but one sends it in one piece. */
   head: 1000,
   /** How long the target may take for a head, where that is limited at all. */
-  target: 3000,
+  target: 5000,
   /** How long a replica waits until it has what a client has seen. */
-  wait: 3000,
+  wait: 5000,
 } as const;
 
 /** Longer than any of them, and than a proxy that looks now and then takes to see that one has passed. */
