@@ -148,7 +148,7 @@ export function unchunk(text: string): { content: string; trailers: string; isWh
     const size = Number.parseInt(text.slice(at, lineEnd), 16);
     if (size === 0) {
       const trailers = text.slice(lineEnd + 2);
-      return { content, trailers, isWhole: trailers.endsWith("\r\n") };
+      return { content, trailers, isWhole: /(?:^|\r\n)\r\n$/.test(trailers) };
     }
     content += text.slice(lineEnd + 2, lineEnd + 2 + size);
     at = lineEnd + 4 + size;
