@@ -14,6 +14,7 @@ import { createStateLog, createTargetLog } from "../adapters/drop-in/state.ts";
 import type { End, Host } from "../adapters/drop-in/system.ts";
 import type { Storage } from "../src/index.ts";
 import { createMount, type Mount } from "./mount.ts";
+import { quietPort } from "./ports.ts";
 import { until } from "./until.ts";
 
 const flags = ["--addr=:8080", "--target=localhost:8081", "--db=my.db"];
@@ -632,9 +633,7 @@ describe("proxy.ts", { timeout: 120_000 }, () => {
 
   it("says that the app does not listen while a request waits for it, and that it listens again", async () => {
     const late = createServer((_, response) => response.end("late"));
-    await new Promise<void>((resolve) => void late.listen(0, "127.0.0.1", resolve));
-    const { port } = late.address() as AddressInfo; // A server on TCP has no other kind of address.
-    await new Promise((resolve) => late.close(resolve));
+    const port = await quietPort();
     const proxy = launch("--config", configure(), "--target", `127.0.0.1:${port}`);
     const answer = fetchText(`${await listening(proxy)}/a`);
     const line = `warn: the app does not listen on http://127.0.0.1:${port}: requests wait for it for up to 30s\n`;

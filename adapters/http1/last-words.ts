@@ -1,4 +1,5 @@
 import type { Socket } from "node:net";
+import { afterReading } from "./turn.ts";
 
 /** Tells whether writing to a socket has failed. */
 export interface LastWords {
@@ -56,7 +57,7 @@ function whenSilent(socket: Socket, done: () => void): void {
   later(look);
 }
 
-/** Calls back after a while in which the sockets have been read: a loop that is late runs its timers first. */
+/** Calls back after a while in which the sockets have been read. */
 function later(look: () => void): void {
-  setTimeout(() => setImmediate(() => setImmediate(look)), SILENCE);
+  setTimeout(() => afterReading(look), SILENCE);
 }

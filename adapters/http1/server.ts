@@ -14,6 +14,7 @@ import {
   type ServerConnection,
   type ServerContext,
 } from "./server-connection.ts";
+import { afterReading } from "./turn.ts";
 
 export type { Http1Handler } from "./server-connection.ts";
 
@@ -88,7 +89,12 @@ export function createHttp1Server(
   /** One coarse timer serves all connections. */
   function sweep(): void {
     const now = performance.now();
-    for (const connection of connections) if (connection.deadline() <= now) connection.expire();
+    const late = [...connections].filter((connection) => connection.deadline() <= now);
+    if (late.length === 0) return;
+    // Where this process stood still, and not the client, what the client has sent in time is not read yet.
+    afterReading(() => {
+      for (const connection of late) if (connection.deadline() <= now) connection.expire();
+    });
   }
 
   return {

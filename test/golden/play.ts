@@ -6,6 +6,7 @@ import { serve } from "../../adapters/serve.ts";
 import { createProxy, type Primary } from "../../src/index.ts";
 import { fakeClock } from "../fake-clock.ts";
 import { dial, type Peer } from "../http1-wire.ts";
+import { quietPort } from "../ports.ts";
 import {
   expand,
   type GoldenRecord,
@@ -81,7 +82,8 @@ export async function play(record: GoldenRecord): Promise<Played> {
     } else socket.write(seen.requestLine.startsWith("HEAD ") ? head : answer, "latin1");
     if (record.appAnswerNote !== undefined) socket.end();
   });
-  const port = await app.listen(0);
+  const isAway = setup.app === "down" || setup.appUpAfterMs !== undefined;
+  const port = await app.listen(isAway ? await quietPort() : 0);
   if (setup.app === "down") await app.close();
   if (setup.appUpAfterMs !== undefined) {
     await app.close();

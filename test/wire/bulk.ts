@@ -3,6 +3,7 @@ import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import type { Socket } from "node:net";
+import { setImmediate as turn } from "node:timers/promises";
 import { eventually, type Peer } from "../http1-wire.ts";
 import { parse, values } from "./kit.ts";
 
@@ -27,6 +28,8 @@ export async function pump(peer: Peer, count: number, stop: () => boolean): Prom
         () => `for room after ${sent} bytes`,
         60_000,
       );
+      // Who is late may find the other side gone: what has come by then is read first, for a failed write would drop it.
+      await turn();
     }
   }
   return sent;

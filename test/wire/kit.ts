@@ -23,7 +23,7 @@ export interface Case {
   readonly alone?: boolean;
   /** A reset races an answer here, and may overtake it within the system: the native servers are asked three times. */
   readonly isRace?: boolean;
-  /** It waits for seconds and does nothing else: it runs beside the others. */
+  /** It waits for seconds, as a rule for a time limit, and does nothing else: it runs beside the others. */
   readonly idle?: boolean;
   run(stage: Stage): Promise<void>;
 }
@@ -42,11 +42,11 @@ export interface Entrance {
 export interface Stage extends Entrance {
   /** The name by which the app tells the case's requests from those of other cases. */
   readonly host: string;
-  /** Connects to a proxy that gives its target half a second for an answer's head. */
+  /** Connects to a proxy that limits how long its target may take for an answer's head. */
   dialImpatient(): Promise<Peer>;
   /** Resolves with the next connection on which that proxy asks its target for this case, its head read. */
   askedImpatiently(): Promise<Peer>;
-  /** Connects to a proxy whose target does not listen. */
+  /** Connects to a proxy whose target does not listen, and whose clients must send a head without delay. */
   dialLonely(): Promise<Peer>;
   /** A proxy on a replica, whose target is the app too. */
   readonly replica: Replica;
@@ -148,7 +148,7 @@ export function unchunk(text: string): { content: string; trailers: string; isWh
     const size = Number.parseInt(text.slice(at, lineEnd), 16);
     if (size === 0) {
       const trailers = text.slice(lineEnd + 2);
-      return { content, trailers, isWhole: trailers.endsWith("\r\n") };
+      return { content, trailers, isWhole: /(?:^|\r\n)\r\n$/.test(trailers) };
     }
     content += text.slice(lineEnd + 2, lineEnd + 2 + size);
     at = lineEnd + 4 + size;
@@ -175,11 +175,48 @@ export async function passes(to: Peer, bytes: string): Promise<void> {
   assert.equal(to.text(), bytes);
 }
 
+/**
+ * The time limits with which the proxies are started, in milliseconds. Each leaves a machine that is busy with other things
+ * the time to stand still in the middle of a case that is not about the limit.
+ */
+export const LIMITS = {
+  /** How long a client may take for a head, and between two requests. */
+  client: 5000,
+  /** How long it may take for a head where every case but one sends it in one piece. */
+  head: 1000,
+  /** How long the target may take for a head, where that is limited at all. */
+  target: 5000,
+  /** How long a replica waits until it has what a client has seen. */
+  wait: 5000,
+} as const;
+
+/** Longer than any of them, and than a proxy that looks now and then takes to see that one has passed. */
+export const SILENCE = 8000;
+
+/** How long a case may wait until one of them has passed, in milliseconds. */
+const PATIENCE = 12_000;
+
+/** Resolves with what a client has got once that is a whole answer or its connection is over, which takes a time limit. */
+export async function outlast(client: Peer): Promise<string> {
+  await eventually(
+    () => isWhole(client.text()) || client.isOver(),
+    () => `for a time limit after ${JSON.stringify(client.text())}`,
+    PATIENCE,
+  );
+  return client.text();
+}
+
+/** How long a proxy may take to let go of what a case has left, in milliseconds. */
+const LETTING_GO = 3000;
+
 /** An app that serves many cases at once: it knows each by the Host of its requests. */
 export interface App {
   readonly origin: Origin;
-  /** Makes the ends of one case; `close` gives its connections back. */
-  enter(host: string): { asking: Peer[]; asked(): Promise<Peer>; close(): void };
+  /**
+   * Makes the ends of one case; `close` ends its connections, and resolves once the proxy has let go of them: it must
+   * not ask for the next case on one that it does not know to be closed yet.
+   */
+  enter(host: string): { asking: Peer[]; asked(): Promise<Peer>; close(): Promise<void> };
 }
 
 /** Starts the app. */
@@ -214,8 +251,16 @@ export async function startApp(): Promise<App> {
           assert.ok(peer !== undefined);
           return peer;
         },
-        close: () => {
+        close: async () => {
           cases.delete(host);
+          // What is left unread would hide the end that stands behind it.
+          for (const peer of asking) peer.socket.resume().end();
+          // Some servers do not let go when their client leaves, and the cases that say so have been told.
+          await eventually(
+            () => asking.every((peer) => peer.isOver()),
+            () => "for the proxy to let go",
+            LETTING_GO,
+          ).catch(() => {});
           for (const peer of asking) peer.socket.destroy();
         },
       };
@@ -301,8 +346,6 @@ export async function play(one: Case, ground: Ground, host: string): Promise<voi
     await one.run(stage);
   } finally {
     for (const peer of dialled) peer.socket.destroy();
-    front.close();
-    back.close();
-    primary.close();
+    await Promise.all([front, back, primary].map((one) => one.close()));
   }
 }

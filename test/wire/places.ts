@@ -3,7 +3,8 @@ import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { createMount, type Mount } from "../mount.ts";
-import { type Case, type Ground, play, startApp } from "./kit.ts";
+import { NOBODY } from "../ports.ts";
+import { type Case, type Ground, LIMITS, play, startApp } from "./kit.ts";
 
 /** Where the cases run: a runtime, and one of the servers that the drop-in has there. */
 export type PlaceName = "Node" | "newest Node" | "Bun" | "Deno" | "Bun.serve" | "Deno.serve";
@@ -120,13 +121,6 @@ function pidOf(child: ChildProcess): number {
 /** How many cases run on one proxy at once. */
 const AT_ONCE = 16;
 
-/** Returns an address at which nobody listens. */
-async function nobody(): Promise<string> {
-  const { origin } = await startApp();
-  await origin.close();
-  return `127.0.0.1:${origin.port}`;
-}
-
 /** How the drop-in on the replica differs. */
 const ON_REPLICA = [
   "--forward",
@@ -134,7 +128,7 @@ const ON_REPLICA = [
   "--always-forward",
   "/forwarded/*",
   "--wait-timeout",
-  "1s",
+  `${LIMITS.wait}ms`,
 ];
 
 /** How the one does that sends everything on itself. */
@@ -171,11 +165,12 @@ export async function runPlace(
   const app = await startApp();
   const impatientApp = await startApp();
   const primary = await startApp();
-  const limits = ["--idle-timeout", "2s", "--read-header-timeout", "2s"];
+  const idle = `--idle-timeout=${LIMITS.client}ms`;
+  const limits = [idle, `--read-header-timeout=${LIMITS.client}ms`];
   const target = `127.0.0.1:${app.origin.port}`;
   const impatientTarget = `127.0.0.1:${impatientApp.origin.port}`;
-  const noTarget = ["--target", await nobody()];
-  const noPatience = ["--target-timeout", "500ms", "--target-connect-timeout", "0s"];
+  const noTarget = ["--target", `127.0.0.1:${NOBODY}`];
+  const noPatience = [`--target-timeout=${LIMITS.target}ms`, "--target-connect-timeout=0s"];
   const replicaNode = makeNode("primary-node");
   const farNode = makeNode("127.0.0.1");
   const outpostNode = makeNode("127.0.0.1");
@@ -190,7 +185,12 @@ export async function runPlace(
   const running = await Promise.all([
     starting,
     startDropIn(place, node.dir, [...limits, "--target", impatientTarget, ...noPatience]),
-    startDropIn(place, node.dir, [...limits, ...noTarget, ...noPatience]),
+    startDropIn(place, node.dir, [
+      idle,
+      `--read-header-timeout=${LIMITS.head}ms`,
+      ...noTarget,
+      ...noPatience,
+    ]),
     startDropIn(place, replicaNode.dir, ["--target", target, ...ON_REPLICA]),
     startDropIn(place, outpostNode.dir, [
       ...noTarget,
