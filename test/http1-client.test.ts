@@ -96,6 +96,20 @@ describe("createHttp1Client()", () => {
     await origin.peers[0]?.over();
   });
 
+  it("takes an answer that came in time although it looks late itself", async () => {
+    const origin = await start((peer) => {
+      function answer(): void {
+        peer.send("HTTP/1.1 204 No Content\r\n\r\n");
+        // The answer is in the system's hands, and the timers of a loop that is late come before it.
+        const end = performance.now() + 1000;
+        while (performance.now() < end);
+      }
+      void peer.until("\r\n\r\n").then(() => setImmediate(answer));
+    });
+    const client = create({ headTimeout: 600 });
+    assert.equal((await client(get(origin.origin))).status, 204);
+  });
+
   it("ends the attempt to connect when it is told so, and nothing after it", async () => {
     const origin = await start(answering(() => "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"));
     const client = create({});

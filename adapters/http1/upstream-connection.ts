@@ -16,6 +16,7 @@ import type { Limits } from "./limits.ts";
 import { parseResponseHead, ProtocolError, type ResponseHead } from "./parse.ts";
 import { expectsContinue, type FramedRequest, frameRequest } from "./request.ts";
 import { createTunnel } from "./tunnel.ts";
+import { afterReading } from "./turn.ts";
 import { drained, letGo, writeBody, writeHead } from "./write.ts";
 
 /** How a connection behaves, and who hears of it. */
@@ -253,14 +254,22 @@ async function taken(connection: Connection, exchange: Exchange): Promise<void> 
   if (!connection.socket.writableNeedDrain) return;
   startTimer(connection, exchange);
   await drained(connection.socket);
-  connection.context.clock.clearTimeout(exchange.timer);
+  stopTimer(connection, exchange);
 }
 
 function startTimer(connection: Connection, exchange: Exchange): void {
   const { headTimeout, clock } = connection.context;
   if (headTimeout === 0 || connection.exchange !== exchange || exchange.head !== undefined) return;
-  const late = (): void => fail(connection, "timeout", "No answer in time");
-  exchange.timer = clock.setTimeout(late, headTimeout);
+  function late(): void {
+    if (exchange.timer === timer) fail(connection, "timeout", "No answer in time");
+  }
+  const timer = clock.setTimeout(() => afterReading(late), headTimeout);
+  exchange.timer = timer;
+}
+
+function stopTimer({ context }: Connection, exchange: Exchange): void {
+  context.clock.clearTimeout(exchange.timer);
+  exchange.timer = undefined;
 }
 
 function receive(connection: Connection, bytes: Buffer): void {
@@ -296,7 +305,7 @@ function takeHead(connection: Connection, exchange: Exchange, head: ResponseHead
   const { inbox, context } = connection;
   const { status, statusText, headers, framing } = head;
   exchange.head = head;
-  context.clock.clearTimeout(exchange.timer);
+  stopTimer(connection, exchange);
   exchange.permit?.(false);
   const rest = inbox.takeAll();
   if (framing.kind === "none") {
@@ -403,6 +412,6 @@ function fail(
 /** Parts an exchange from its connection: whatever comes now is not for it. */
 function release(connection: Connection, exchange: Exchange): void {
   connection.exchange = undefined;
-  connection.context.clock.clearTimeout(exchange.timer);
+  stopTimer(connection, exchange);
   unlisten(exchange.request.signal, exchange.abort);
 }
