@@ -12,9 +12,9 @@ import { createLog, type Log } from "../adapters/drop-in/log.ts";
 import { run, type Start } from "../adapters/drop-in/run.ts";
 import { createStateLog, createTargetLog } from "../adapters/drop-in/state.ts";
 import type { End, Host } from "../adapters/drop-in/system.ts";
+import { freePort } from "../cluster/ports.ts";
 import type { Storage } from "../src/index.ts";
 import { createMount, type Mount } from "./mount.ts";
-import { quietPort } from "./ports.ts";
 import { until } from "./until.ts";
 
 const flags = ["--addr=:8080", "--target=localhost:8081", "--db=my.db"];
@@ -633,7 +633,7 @@ describe("proxy.ts", { timeout: 120_000 }, () => {
 
   it("says that the app does not listen while a request waits for it, and that it listens again", async () => {
     const late = createServer((_, response) => response.end("late"));
-    const port = await quietPort();
+    const port = await freePort();
     const proxy = launch("--config", configure(), "--target", `127.0.0.1:${port}`);
     const answer = fetchText(`${await listening(proxy)}/a`);
     const line = `warn: the app does not listen on http://127.0.0.1:${port}: requests wait for it for up to 30s\n`;

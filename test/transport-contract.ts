@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { after, afterEach, before, beforeEach, describe, it } from "node:test";
+import { freePort } from "../cluster/ports.ts";
 import {
   type HeaderLines,
   type Transport,
@@ -16,7 +17,6 @@ import {
   pieces,
   readText,
 } from "./http1-wire.ts";
-import { NOBODY } from "./ports.ts";
 
 const OK = "HTTP/1.1 200 OK\r\n";
 
@@ -803,9 +803,10 @@ export function transportContract(name: string, makeTransport: () => ClosableTra
     });
 
     it("says refused where nobody listens, by address and by name", async () => {
+      const port = await freePort();
       for (const host of ["127.0.0.1", "localhost"])
         await assert.rejects(
-          transport(request({ origin: `http://${host}:${NOBODY}` })),
+          transport(request({ origin: `http://${host}:${port}` })),
           fails("refused"),
         );
     });

@@ -3,10 +3,10 @@ import { createServer, type Server as NetServer, type Socket } from "node:net";
 import { setImmediate } from "node:timers";
 import { memory } from "../../adapters/memory.ts";
 import { serve } from "../../adapters/serve.ts";
+import { freePort } from "../../cluster/ports.ts";
 import { createProxy, type Primary } from "../../src/index.ts";
 import { fakeClock } from "../fake-clock.ts";
 import { dial, type Peer } from "../http1-wire.ts";
-import { quietPort } from "../ports.ts";
 import {
   expand,
   type GoldenRecord,
@@ -83,7 +83,7 @@ export async function play(record: GoldenRecord): Promise<Played> {
     if (record.appAnswerNote !== undefined) socket.end();
   });
   const isAway = setup.app === "down" || setup.appUpAfterMs !== undefined;
-  const port = await app.listen(isAway ? await quietPort() : 0);
+  const port = await app.listen(isAway ? await freePort() : 0);
   if (setup.app === "down") await app.close();
   if (setup.appUpAfterMs !== undefined) {
     await app.close();

@@ -2,8 +2,8 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
+import { freePort } from "../../cluster/ports.ts";
 import { createMount, type Mount } from "../mount.ts";
-import { NOBODY } from "../ports.ts";
 import { type Case, type Ground, LIMITS, play, startApp } from "./kit.ts";
 
 /** Where the cases run: a runtime, and one of the servers that the drop-in has there. */
@@ -169,7 +169,7 @@ export async function runPlace(
   const limits = [idle, `--read-header-timeout=${LIMITS.client}ms`];
   const target = `127.0.0.1:${app.origin.port}`;
   const impatientTarget = `127.0.0.1:${impatientApp.origin.port}`;
-  const noTarget = ["--target", `127.0.0.1:${NOBODY}`];
+  const noTarget = ["--target", `127.0.0.1:${await freePort()}`];
   const noPatience = [`--target-timeout=${LIMITS.target}ms`, "--target-connect-timeout=0s"];
   const replicaNode = makeNode("primary-node");
   const farNode = makeNode("127.0.0.1");
