@@ -1,6 +1,6 @@
 import { sleep } from "./sleep.ts";
 
-/** What clients reach a cluster by. */
+/** Where clients enter a cluster, and the nodes behind. */
 export interface Entrances {
   /** Returns where clients go now. */
   urls(): readonly string[];
@@ -8,35 +8,41 @@ export interface Entrances {
   names(): readonly string[];
 }
 
-// How long a node may take until it takes a write, and until it is asked again, in milliseconds.
+// How long all nodes together may take until they take writes, in milliseconds.
 const patience = 15_000;
+// How long a node that does not is left alone before it is asked again, in milliseconds.
 const pause = 10;
 
 /**
- * Resolves once every node takes writes, whichever runs them: whoever stands in front of it has learned of the primary.
+ * Resolves once every node takes writes, whichever of them runs these: the proxies have learned of the primary by then.
+ * The nodes run the notes app, and a note `writable` is left in it.
  *
- * @throws {Error} When one does not in time.
+ * @throws {Error} When one does not within 15 seconds.
  */
 export async function untilWritable({ urls, names }: Entrances): Promise<void> {
-  const end = Date.now() + patience;
-  // An edge knows the nodes by their names; without one each URL is a node's own.
+  const deadline = AbortSignal.timeout(patience);
+  // An edge takes a request to the node of that name; without one each URL is a node's own, and is asked by each name.
   const ways = urls().flatMap((url) => names().map((name) => ({ url, name })));
-  const works = ways.map(async ({ url, name }) => {
-    while (!(await takesWrite(url, name))) {
-      if (Date.now() > end) throw new Error(`Cannot write at ${url} by ${name} in ${patience} ms`);
+  const waits = ways.map(async ({ url, name }) => {
+    while (!(await takesWrite(url, name, deadline))) {
+      if (deadline.aborted) {
+        throw new Error(
+          `Cannot write at ${url} by ${name}: it takes no write within ${patience} ms`,
+        );
+      }
       await sleep(pause);
     }
   });
-  await Promise.all(works);
+  await Promise.all(waits);
 }
 
-async function takesWrite(url: string, name: string): Promise<boolean> {
+async function takesWrite(url: string, name: string, signal: AbortSignal): Promise<boolean> {
   try {
     const response = await fetch(`${url}/kv/writable`, {
       method: "PUT",
       body: "yes",
       headers: { "fly-force-instance-id": name },
-      signal: AbortSignal.timeout(patience),
+      signal,
     });
     await response.text();
     return response.ok;

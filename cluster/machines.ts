@@ -2,7 +2,7 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import type { EdgeNode } from "./edge.ts";
 import { freePort } from "./ports.ts";
-import { inTime } from "./in-time.ts";
+import { inTime, startTimeout } from "./in-time.ts";
 import { createNetwork } from "./network.ts";
 import type { Network } from "./network.ts";
 import { start } from "./processes.ts";
@@ -71,9 +71,6 @@ type Place = { -readonly [Key in keyof Machine]: Machine[Key] } & {
   readonly apiPort: number;
 };
 
-// How long a process may take to start, in milliseconds: long, for a machine that has more to do than it can.
-const startTimeout = 45_000;
-
 /**
  * Starts nodes as processes, on Node, Bun and Deno in turn, each behind the proxy. The first one becomes the primary.
  *
@@ -108,13 +105,13 @@ export async function startMachines(options: MachinesOptions): Promise<Machines>
       committed: (transaction) => network.committed(name, transaction),
       promote: () => void network.failover(name).catch((error: unknown) => tell(String(error))),
     });
-    const ready = await inTime(wire.ready, place.node, `${name} on ${place.runtime}`, startTimeout);
+    const ready = await inTime(wire.ready, place.node, `${name} on ${place.runtime}`);
     place.ready = ready;
     await network.add(wire.member);
     place.proxy = await startProxy(place, ready, options.proxy);
     place.proxy.output.resume();
     const what = `the proxy of ${name} on ${place.runtime}`;
-    await inTime(answers(place.url), place.proxy, what, startTimeout);
+    await inTime(answers(place.url), place.proxy, what);
     take(place);
   }
 

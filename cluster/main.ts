@@ -8,8 +8,9 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { sendWritesTo } from "./notes-client.ts";
 import { checkSessions, hasKept, sessionTable } from "./session.ts";
-import type { SessionReport } from "./session.ts";
+import type { SessionOptions, SessionReport } from "./session.ts";
 import { createControl } from "./control.ts";
 import { createEdge } from "./edge.ts";
 import { showForwarding } from "./forwarding.ts";
@@ -98,17 +99,14 @@ async function compare(
   urls: readonly string[],
 ): Promise<boolean> {
   const { clients, seconds, lag } = settings;
-  const check = (at: readonly string[], send?: typeof fetch): Promise<SessionReport> =>
+  const check = (at: readonly string[], send?: SessionOptions["fetch"]): Promise<SessionReport> =>
     checkSessions({ urls: at, clients, duration: seconds * 1000, fetch: send });
   print(
     `\n${clients} clients write and read for ${seconds} s, ${lag} ms of lag, first without the proxy …\n`,
   );
   const apps = up().map(({ ready }) => ready?.url ?? "");
   const primary = up().find(({ name }) => name === network.primary())?.ready?.url ?? "";
-  const without = await check(apps, (url, request) => {
-    const isRead = request?.method === "GET";
-    return fetch(isRead ? url : new URL(new URL(String(url)).pathname, primary), request);
-  });
+  const without = await check(apps, sendWritesTo(primary));
   print("… and now through it …\n\n");
   const through = await check(urls);
   print(

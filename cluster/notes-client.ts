@@ -44,6 +44,12 @@ export interface NotesClient {
   ask(method: "GET" | "PUT" | "POST", key: string, body?: string): Promise<Answer>;
 }
 
+/** Makes what sends reads where they are to go, and everything else to one origin. */
+export function sendWritesTo(origin: string): NonNullable<NotesClientOptions["send"]> {
+  return (url, request) =>
+    fetch(request.method === "GET" ? url : new URL(new URL(url).pathname, origin), request);
+}
+
 /** Creates a client without cookies. */
 export function createNotesClient(options: NotesClientOptions): NotesClient {
   const { timeout, send = (url, request) => fetch(url, request) } = options;

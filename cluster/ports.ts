@@ -6,7 +6,7 @@ import { createServer, type Server } from "node:net";
  * LiteFS's own, where a storage that is told of no other API would take whoever listens for LiteFS.
  */
 const FIRST_PORT = 20_300;
-/** They are shared out in blocks; who holds the first port of one has the others to give away. */
+/** They are shared out in blocks, up to 32299, for Linux begins at 32768; who holds a block's first port has the others. */
 const BLOCKS = 120;
 const BLOCK = 100;
 

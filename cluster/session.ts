@@ -30,7 +30,7 @@ export interface SessionOptions {
   readonly site?: string | undefined;
   /** The number of clients. @default 16 */
   readonly clients?: number | undefined;
-  /** How long they go on, in milliseconds; each makes three rounds in any case. @default 5000 */
+  /** How long they go on, in milliseconds, but for three rounds at least, or `rounds` where that is fewer. @default 5000 */
   readonly duration?: number | undefined;
   /** How many rounds each client makes at most. @default Infinity */
   readonly rounds?: number | undefined;
@@ -46,7 +46,7 @@ export interface SessionOptions {
   readonly fetch?: ((url: string, request: NotesRequest) => Promise<Response>) | undefined;
 }
 
-// Where everything stands still for the whole time, it says nothing about what is seen otherwise.
+// A check that stood still for the whole of its time has seen too little to tell anything.
 const leastRounds = 3;
 
 /** Tells whether a report shows work, and nothing that breaks a guarantee. */
@@ -65,7 +65,10 @@ export async function checkSessions(options: SessionOptions): Promise<SessionRep
   const client = { urls: () => urls, site, timeout, send: options.fetch };
   const tally = createTally();
   const end = Date.now() + duration;
-  const isDue = (round: number): boolean => round <= leastRounds || Date.now() < end;
+
+  function isDue(round: number): boolean {
+    return round <= leastRounds || Date.now() < end;
+  }
 
   async function run(index: number): Promise<void> {
     const own = `${prefix}-${index}`;

@@ -58,7 +58,7 @@ export interface UpheavalReport {
 interface Change {
   readonly isCrash: boolean;
   readonly from: number;
-  /** When every node took writes again: the proxies learn of the new primary from files and events, in a time of their own. */
+  /** When every node took writes again, whenever that is: how soon proxies learn of a primary is not judged here. */
   readonly to: number;
 }
 

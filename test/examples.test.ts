@@ -28,8 +28,8 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 const litefs = join(root, "examples", "litefs");
 const read = (name: string): string => readFileSync(join(litefs, name), "utf8");
 
-/** The environment without what tells an example where its primary is: a machine of Fly.io may say so of itself. */
-const surroundings = Object.fromEntries(
+/** The tests' own environment without what an example finds its primary by: on Fly.io, or in a shell that has tried one. */
+const cleanEnvironment = Object.fromEntries(
   Object.entries(process.env).filter(([name]) => !/^(?:FLY_APP_NAME|PRIMARY_PORT)$/.test(name)),
 );
 
@@ -294,7 +294,7 @@ describe("examples/litefs, started", { timeout: 120_000 }, () => {
     const child = spawn(command, [...args, "--config", config, ...own, "--", ...app], {
       cwd: root,
       stdio: ["ignore", "pipe", "inherit"],
-      env: { ...surroundings, ...environment(), PORT: String(appPort), HOSTNAME: hostname },
+      env: { ...cleanEnvironment, ...environment(), PORT: String(appPort), HOSTNAME: hostname },
     });
     running.add(child);
     return urlOf(child);
@@ -306,7 +306,7 @@ describe("examples/litefs, started", { timeout: 120_000 }, () => {
 
   it("writes by way of a replica and reads on another one, as the README does", async () => {
     const [command, ...args] = programOf(join("examples", "litefs", "migrate.ts"));
-    const env = { ...surroundings, ...environment() };
+    const env = { ...cleanEnvironment, ...environment() };
     await promisify(execFile)(command, args, { cwd: root, env });
     const nodes = await startComposed(start);
     const answers = await followCurls(read("README.md"), nodes);
@@ -385,7 +385,7 @@ describe("examples/hono-litefs, started", { timeout: 120_000 }, () => {
       cwd: directory,
       stdio: ["ignore", "pipe", "inherit"],
       env: {
-        ...surroundings,
+        ...cleanEnvironment,
         DATABASE: join(directory, "app.db"),
         LITEFS_DIR: mount,
         PORT: "0",
@@ -399,7 +399,7 @@ describe("examples/hono-litefs, started", { timeout: 120_000 }, () => {
 
   it("writes by way of a replica and reads on another one, as the README does", async () => {
     const [command, ...args] = programOf("migrate.ts");
-    const env = { ...surroundings, DATABASE: join(directory, "app.db") };
+    const env = { ...cleanEnvironment, DATABASE: join(directory, "app.db") };
     await promisify(execFile)(command, args, { cwd: directory, env });
     const nodes = await startComposed(start);
     const answers = await followCurls(readHono("README.md"), nodes);
@@ -444,7 +444,7 @@ describe("examples/hono-turso, started", { timeout: 120_000 }, () => {
     const child = spawn(command, args, {
       cwd: directory,
       stdio: ["ignore", "pipe", "inherit"],
-      env: { ...surroundings, TURSO_DATABASE_URL: primary.url, ...own, ...variables },
+      env: { ...cleanEnvironment, TURSO_DATABASE_URL: primary.url, ...own, ...variables },
     });
     running.add(child);
     child.once("close", () => running.delete(child));

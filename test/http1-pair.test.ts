@@ -279,7 +279,7 @@ describe("createHttp1Server() and createHttp1Client(), joined as a proxy", () =>
             return;
           }
           for (const one of bits) peer.send(one);
-          // Once it is out: what comes behind a whole answer must not come behind the next request.
+          // Counted once it is out: bytes that come behind the next request only are its answer to any client.
           peer.socket.write(secret, () => seen++);
           if (way === "end") peer.socket.end();
           if (way === "destroy") peer.socket.destroy();

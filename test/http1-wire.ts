@@ -44,6 +44,12 @@ export async function eventually(
   }
 }
 
+/** Stops this process for a time in milliseconds, as a machine that is busy does. */
+export function standStill(time: number): void {
+  const end = performance.now() + time;
+  while (performance.now() < end);
+}
+
 function peer(socket: Socket): Peer {
   let text = "";
   let over = false;

@@ -14,6 +14,7 @@ import type { LibsqlReplica } from "../cluster/libsql/replica.ts";
 import { libsqlWays } from "../cluster/libsql/ways.ts";
 import { createJar } from "../cluster/jar.ts";
 import type { Jar } from "../cluster/jar.ts";
+import { sendWritesTo } from "../cluster/notes-client.ts";
 import { checkSessions } from "../cluster/session.ts";
 import type { SessionOptions, SessionReport } from "../cluster/session.ts";
 import { until } from "./until.ts";
@@ -71,7 +72,7 @@ describe("libsql() with -info, beside a real embedded replica", patience, () => 
     async function writeAll(): Promise<void> {
       try {
         while (written.length <= rounds) await write();
-        // This is what it is for, and a replica that rests meanwhile shows none of it.
+        // seen() is for rows that come before the file tells of them; a replica that rests meanwhile shows none.
         await until("rows are read that the file is yet to tell of", async () => {
           await write();
           return reads.some(({ n, position }) => position < at(n));
@@ -135,9 +136,8 @@ describe("consistency() on real embedded replicas", patience, () => {
     const [one, two] = replicas;
     await primary.setDelay(3_600_000);
     // What a replica writes brings it everything before that: the one that is read from writes nothing.
-    const { stale, errors } = await check([two.url], (url, request) =>
-      fetch(request.method === "GET" ? url : new URL(new URL(url).pathname, one.url), request),
-    );
+    const { stale, errors } = await check([two.url], sendWritesTo(one.url));
+    // Each of the three clients looks four times in each of two rounds for what it has written.
     assert.deepEqual([stale, errors], [24, 0]);
     await primary.setDelay(200);
   });
@@ -159,7 +159,7 @@ describe("consistency() on real embedded replicas", patience, () => {
       const jar = createJar();
       await primary.setDelay(0);
       await say(jar, `${two.consistent[way]}${path}`, { method: "PUT", body: "first" });
-      await haveAll();
+      await untilCaughtUp();
       await primary.setDelay(3_600_000);
       await primary.partition("one");
       const { status } = await fetch(`${one.url}/kv/refused`, { method: "PUT", body: "text" });
@@ -185,15 +185,16 @@ describe("consistency() on real embedded replicas", patience, () => {
       await primary.restore(way);
       // What the row counts would go on from before; who restores says so.
       if (way === "both") await promote();
-      // A replica that still lacks what was lost shows the same as one that has the restore.
-      await haveAll();
+      // A replica that has not got "lost" yet shows what one shows that has the restore.
+      await untilCaughtUp();
       for (const url of urls) assert.equal(await ask(`${url}/kv/${way}`), "kept");
       await ask(`${urls[1]}/kv/${way}`, { method: "PUT", body: "new" });
       assert.equal(await ask(`${urls[0]}/kv/${way}`), "new");
     });
   }
 
-  async function haveAll(): Promise<void> {
+  /** Waits until both replicas have everything that the primary has. */
+  async function untilCaughtUp(): Promise<void> {
     await until("both replicas have it all", async () => {
       const { generation, frame } = await primary.status();
       return replicas.every((replica) => {

@@ -6,7 +6,7 @@ import { libsql, type LibSQLClient, type LibSQLRowStorage } from "../adapters/li
 import { createProxy, type Position, type Primary } from "../src/index.ts";
 import { fakeClock, settled } from "./fake-clock.ts";
 import { createDatabases, type Databases } from "./libsql-databases.ts";
-import { storageContract, until } from "./storage-contract.ts";
+import { storageContract, untilTrue } from "./storage-contract.ts";
 
 const HERE: Primary = { at: "here" };
 
@@ -441,7 +441,7 @@ describe("libsql() with the row", () => {
       assert.deepEqual(await b.primary(), { at: "elsewhere", hostname: "a" });
       await b.promote();
       assert.deepEqual(await b.primary(), HERE);
-      await until(async () => (await a.primary()).at === "elsewhere");
+      await untilTrue(async () => (await a.primary()).at === "elsewhere");
     });
 
     it("begins above every token of a past that was lost", async () => {

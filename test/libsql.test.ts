@@ -21,7 +21,7 @@ import { libsql, type LibSQLClient, type LibSQLStorage, track } from "../adapter
 import { createWal } from "../adapters/libsql/wal.ts";
 import { createProxy, type Position, type Primary } from "../src/index.ts";
 import { fakeClock } from "./fake-clock.ts";
-import { storageContract, until } from "./storage-contract.ts";
+import { storageContract, untilTrue } from "./storage-contract.ts";
 
 const EVERYWHERE: Primary = { at: "everywhere" };
 
@@ -722,7 +722,7 @@ describe("LibSQLClient", () => {
     for (const client of clients) libsql({ client, node: "a" }).close();
     const memory = libsql({ client: clients[2] ?? assert.fail(), primary: { at: "here" } });
     const position = await memory.commit();
-    await until(async () => (await memory.position()) === position);
+    await untilTrue(async () => (await memory.position()) === position);
   });
 
   it("is not needed by the module: nothing is imported for it", () => {

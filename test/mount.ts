@@ -37,7 +37,7 @@ export const CHECKSUM = "f630f5ae3060002c";
 /** Makes a mount. */
 export function createMount(options: MountOptions = {}): Mount {
   const { parent = tmpdir(), database = "app.db", position, primary } = options;
-  // Where temporary files are may be a link, and the system tells open files by where they really are.
+  // The directory of temporary files may be a link, and the system names open files by where they really are.
   const dir = realpathSync(mkdtempSync(join(parent, "litefs-mount-")));
   const file = join(dir, `${database}-pos`);
   const write = (name: string, content: string | Uint8Array): void =>

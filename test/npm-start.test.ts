@@ -8,12 +8,14 @@ import { until } from "./until.ts";
 // Six processes start here, and again after they were killed: that takes long on a machine that is busy.
 const patience = { timeout: 180_000 };
 
+/** How long one step of a test may take, in milliseconds: a test has more, so that it fails by what it has waited for. */
+const STEP = 75_000;
+
 const isNode = process.versions.bun === undefined && process.versions.deno === undefined;
 
-// The lines are for people, who have curl; the tests need nothing that npm does not install.
-const hasCurl = spawnSync("curl", ["--version"]).status === 0;
-if (isNode && !hasCurl)
-  console.warn("curl is missing: the lines that npm start prints are not tried");
+// The lines are for people, who have curl; the tests ask for nothing but Node, npm and the shell that npm runs.
+const hasCurl = isNode && spawnSync("curl", ["--version"]).status === 0;
+const WITHOUT_CURL = "curl is missing: the lines that are printed were not tried";
 
 describe("npm start", { skip: isNode ? false : "the command itself always runs on Node" }, () => {
   interface Run {
@@ -63,14 +65,28 @@ describe("npm start", { skip: isNode ? false : "the command itself always runs o
     return [...output.matchAll(/\(pid (\d+)\)/g)].map((match) => Number(match[1]));
   }
 
+  /** Returns the numbers in a line of a table. */
+  function numbersIn(output: string, line: string): number[] {
+    const found = new RegExp(`^${line}((?: +\\d+)+)$`, "m").exec(output)?.[1] ?? "";
+    return found.trim().split(/ +/).map(Number);
+  }
+
+  /** Waits until a start says what to try, and returns what it has printed. */
+  async function untilInvited({ output, ended }: Run): Promise<string> {
+    let isOver = false;
+    void ended.then(() => (isOver = true));
+    await until("it says what to try", () => isOver || output().includes("# and more"), STEP);
+    assert.ok(!isOver, output());
+    return output();
+  }
+
   /** Runs the lines that were printed for people to try, and returns what they print. */
   function tryLines(output: string): string {
     const input = output.slice(output.indexOf("in another terminal:") + 20);
-    const { timeout } = patience;
     const { status, stdout, stderr } = spawnSync("sh", ["-e"], {
       input,
       encoding: "utf8",
-      timeout,
+      timeout: STEP,
     });
     assert.equal(status, 0, stderr);
     return stdout;
@@ -90,13 +106,8 @@ describe("npm start", { skip: isNode ? false : "the command itself always runs o
           const code = await start.ended;
           const output = start.output();
           assert.equal(code, 0, output);
-          const numbers = (line: string): number[] =>
-            (new RegExp(`^${line}((?: +\\d+)+)$`, "m").exec(output)?.[1] ?? "")
-              .trim()
-              .split(/ +/)
-              .map(Number);
-          const [, , staleWithout = 0] = numbers("without the proxy");
-          const [reads = 0, writes = 0, stale, , errors] = numbers("through the proxy");
+          const [, , staleWithout = 0] = numbersIn(output, "without the proxy");
+          const [reads = 0, writes = 0, stale, , errors] = numbersIn(output, "through the proxy");
           assert.ok(staleWithout > 0 && reads > 0 && writes > 0, output);
           assert.deepEqual([stale, errors], [0, 0]);
           assert.match(
@@ -118,17 +129,10 @@ describe("npm start", { skip: isNode ? false : "the command itself always runs o
       it(
         "prints lines that work, and leaves nothing behind, a process that hangs included",
         patience,
-        async () => {
+        async (test) => {
+          if (!hasCurl) test.diagnostic(WITHOUT_CURL);
           const start = run("--seconds", "0.5", ...mode);
-          let isOver = false;
-          void start.ended.then(() => (isOver = true));
-          await until(
-            "it says what to try",
-            () => isOver || start.output().includes("# and more"),
-            patience.timeout,
-          );
-          const output = start.output();
-          assert.ok(!isOver, output);
+          const output = await untilInvited(start);
           if (hasCurl) {
             const said = tryLines(output);
             const urls = [...output.matchAll(/proxy (\S+) \(pid/g)].map((match) => match[1]);
@@ -158,23 +162,12 @@ describe("npm start", { skip: isNode ? false : "the command itself always runs o
   it(
     "shows with --libsql what the middleware prevents on embedded replicas, prints lines that work, and ends",
     patience,
-    async () => {
+    async (test) => {
+      if (!hasCurl) test.diagnostic(WITHOUT_CURL);
       const start = run("--libsql", "--seconds", "1");
-      let isOver = false;
-      void start.ended.then(() => (isOver = true));
-      await until(
-        "it says what to try",
-        () => isOver || start.output().includes("# and more"),
-        patience.timeout,
-      );
-      const output = start.output();
-      const numbers = (line: string): number[] =>
-        (new RegExp(`^${line}((?: +\\d+)+)$`, "m").exec(output)?.[1] ?? "")
-          .trim()
-          .split(/ +/)
-          .map(Number);
-      const [, , staleWithout = 0] = numbers("without the middleware");
-      const [reads = 0, writes = 0, ...violations] = numbers("with the middleware");
+      const output = await untilInvited(start);
+      const [, , staleWithout = 0] = numbersIn(output, "without the middleware");
+      const [reads = 0, writes = 0, ...violations] = numbersIn(output, "with the middleware");
       assert.ok(staleWithout > 0 && reads > 0 && writes > 0, output);
       assert.deepEqual(violations, [0, 0, 0], output);
       for (const runtime of ["node", "bun", "deno"]) {
@@ -206,11 +199,7 @@ describe("npm start", { skip: isNode ? false : "the command itself always runs o
       output += chunk.toString();
     });
     try {
-      await until(
-        "the nodes are there",
-        () => output.includes("clients write and read"),
-        patience.timeout,
-      );
+      await until("the nodes are there", () => output.includes("clients write and read"), STEP);
       assert.equal(pidsIn(output).filter(isAlive).length, 6);
     } finally {
       shell.kill("SIGKILL");

@@ -1,7 +1,7 @@
 import { describe, it } from "node:test";
 import assert from "node:assert/strict";
 import type { MaybePromise, Position, Primary, Storage } from "../src/storage.ts";
-import { until as untilTold } from "./until.ts";
+import { until } from "./until.ts";
 
 /** A storage under test and the hands on what lies behind it. Each hand returns once its change is made. */
 export interface StorageFixture {
@@ -71,7 +71,7 @@ export function storageContract(
         on(async ({ storage, advance }) => {
           for (let commit = 0; commit < 5; commit++) {
             const position = await advance();
-            await until(async () => (await storage.position()) === position);
+            await untilTrue(async () => (await storage.position()) === position);
           }
         }),
       );
@@ -83,7 +83,7 @@ export function storageContract(
           const seen: Position[] = [];
           for (let commit = 0; commit < 20; commit++) {
             const position = await advance();
-            await until(async () => (await storage.position()) === position);
+            await untilTrue(async () => (await storage.position()) === position);
             seen.push(position);
           }
           assert.deepEqual(seen.toSorted(), seen);
@@ -97,10 +97,10 @@ export function storageContract(
         [],
         on(async ({ storage, advance }) => {
           const position = await advance();
-          await until(async () => (await storage.position()) === position);
+          await untilTrue(async () => (await storage.position()) === position);
           const seen = storage.seen === undefined ? position : await storage.seen();
           assert.ok(seen !== undefined && seen >= position);
-          await until(async () => ((await storage.position()) ?? "") >= seen);
+          await untilTrue(async () => ((await storage.position()) ?? "") >= seen);
         }),
       );
 
@@ -110,10 +110,10 @@ export function storageContract(
         on(async ({ storage, advance, rewind }) => {
           await advance();
           const high = await advance();
-          await until(async () => (await storage.position()) === high);
+          await untilTrue(async () => (await storage.position()) === high);
           const low = await rewind();
           assert.ok(low < high);
-          await until(async () => (await storage.position()) === low);
+          await untilTrue(async () => (await storage.position()) === low);
         }),
       );
 
@@ -122,11 +122,11 @@ export function storageContract(
         ["drop"],
         on(async ({ storage, advance, drop }) => {
           const first = await advance();
-          await until(async () => (await storage.position()) === first);
+          await untilTrue(async () => (await storage.position()) === first);
           await drop();
-          await until(async () => (await storage.position()) === undefined);
+          await untilTrue(async () => (await storage.position()) === undefined);
           const second = await advance();
-          await until(async () => (await storage.position()) === second);
+          await untilTrue(async () => (await storage.position()) === second);
         }),
       );
 
@@ -140,7 +140,7 @@ export function storageContract(
             await assert.rejects(async () => storage.position(), Error);
           }
           const position = await advance();
-          await until(async () => (await storage.position()) === position);
+          await untilTrue(async () => (await storage.position()) === position);
         }),
       );
 
@@ -149,7 +149,7 @@ export function storageContract(
         [],
         on(async ({ storage, advance }) => {
           const position = await advance();
-          await until(async () => (await storage.position()) === position);
+          await untilTrue(async () => (await storage.position()) === position);
           const answers = await Promise.all(
             Array.from({ length: 200 }, async () => storage.position()),
           );
@@ -166,7 +166,7 @@ export function storageContract(
           const found = new Map<Position, string | undefined>();
           for (let commit = 0; commit < 5; commit++) {
             const position = await advance();
-            await until(async () => (await storage.position()) === position);
+            await untilTrue(async () => (await storage.position()) === position);
             found.set(position, await storage.historyAt?.(position));
           }
           for (const [position, history] of found) {
@@ -182,11 +182,11 @@ export function storageContract(
         on(async ({ storage, advance, rewind }) => {
           await advance();
           const twice = await advance();
-          await until(async () => (await storage.position()) === twice);
+          await untilTrue(async () => (await storage.position()) === twice);
           const before = await storage.historyAt?.(twice);
           await rewind();
           for (let position = await advance(); position < twice;) position = await advance();
-          await until(async () => (await storage.position()) === twice);
+          await untilTrue(async () => (await storage.position()) === twice);
           const after = await storage.historyAt?.(twice);
           if (storage.historyAt !== undefined) assert.notEqual(after, before);
         }),
@@ -208,7 +208,7 @@ export function storageContract(
         on(async ({ storage, setPrimary }) => {
           for (const role of roles) {
             await setPrimary(role);
-            await until(async () => isSameRole(await storage.primary(), role));
+            await untilTrue(async () => isSameRole(await storage.primary(), role));
           }
         }),
       );
@@ -218,7 +218,7 @@ export function storageContract(
         ["setPrimary"],
         on(async ({ storage, setPrimary }) => {
           await setPrimary({ at: "elsewhere", hostname: "node-b" });
-          await until(async () =>
+          await untilTrue(async () =>
             isSameRole(await storage.primary(), { at: "elsewhere", hostname: "node-b" }),
           );
           const answers = await Promise.all(
@@ -238,9 +238,9 @@ export function storageContract(
           on(async ({ storage, setPrimary, setLag }) => {
             await setPrimary({ at: "elsewhere", hostname: "node-b" });
             await setLag(7);
-            await until(async () => (await storage.lag?.()) === 7);
+            await untilTrue(async () => (await storage.lag?.()) === 7);
             await setLag(lag);
-            await until(async () => (await storage.lag?.()) === lag);
+            await untilTrue(async () => (await storage.lag?.()) === lag);
           }),
         );
       }
@@ -252,13 +252,13 @@ export function storageContract(
         [],
         on(async ({ storage, advance }) => {
           const first = await advance();
-          await until(async () => (await storage.position()) === first);
+          await untilTrue(async () => (await storage.position()) === first);
           const seen: (Position | undefined)[] = [];
           const unsubscribe = subscribe(storage, async () => {
             seen.push(await storage.position());
           });
           const position = await advance();
-          await until(() => seen.includes(position));
+          await untilTrue(() => seen.includes(position));
           unsubscribe();
         }),
       );
@@ -268,7 +268,7 @@ export function storageContract(
         [],
         on(async ({ storage, advance }) => {
           const first = await advance();
-          await until(async () => (await storage.position()) === first);
+          await untilTrue(async () => (await storage.position()) === first);
           const called = Array.from({ length: 50 }, () => false);
           const unsubscribe = called.map((_, index) =>
             subscribe(storage, () => {
@@ -276,7 +276,7 @@ export function storageContract(
             }),
           );
           await advance();
-          await until(() => called.every(Boolean));
+          await untilTrue(() => called.every(Boolean));
           for (const end of unsubscribe) end();
         }),
       );
@@ -286,14 +286,14 @@ export function storageContract(
         ["setPrimary"],
         on(async ({ storage, setPrimary }) => {
           await setPrimary({ at: "here" });
-          await until(async () => isSameRole(await storage.primary(), { at: "here" }));
+          await untilTrue(async () => isSameRole(await storage.primary(), { at: "here" }));
           let moved = false;
           const unsubscribe = subscribe(storage, async () => {
             if (isSameRole(await storage.primary(), { at: "elsewhere", hostname: "node-b" }))
               moved = true;
           });
           await setPrimary({ at: "elsewhere", hostname: "node-b" });
-          await until(() => moved);
+          await untilTrue(() => moved);
           unsubscribe();
         }),
       );
@@ -314,10 +314,10 @@ export function storageContract(
           end();
           end();
           await advance();
-          await until(() => once > 0 && kept > 0);
+          await untilTrue(() => once > 0 && kept > 0);
           const before = kept;
           await advance();
-          await until(() => kept > before);
+          await untilTrue(() => kept > before);
           assert.equal(ended, 0);
           assert.equal(once, 1);
           endKept();
@@ -339,7 +339,7 @@ export function storageContract(
             );
           }
           await advance();
-          await until(() => called.length > 0);
+          await untilTrue(() => called.length > 0);
           await advance();
           assert.equal(called.length, 1);
         }),
@@ -359,7 +359,7 @@ export function storageContract(
           };
           ends.push(subscribe(storage, changed));
           await advance();
-          await until(() => called > 0);
+          await untilTrue(() => called > 0);
           for (const end of ends) end();
           assert.ok(called < 100);
         }),
@@ -377,7 +377,7 @@ export function storageContract(
           const endOther = subscribe(storage, changed);
           end();
           await advance();
-          await until(() => called > 0);
+          await untilTrue(() => called > 0);
           endOther();
         }),
       );
@@ -392,7 +392,7 @@ export function storageContract(
               called = true;
             });
             await advance();
-            await until(() => called);
+            await untilTrue(() => called);
             unsubscribe();
           }
         }),
@@ -427,7 +427,7 @@ export function storageContract(
           let called = 0;
           const unsubscribe = subscribe(storage, () => called++);
           await advance();
-          await until(() => called > 0);
+          await untilTrue(() => called > 0);
           await storage.close?.();
           const before = called;
           await advance();
@@ -445,8 +445,8 @@ export function storageContract(
  * @param condition What must become true; it is asked every other millisecond.
  * @throws {Error} When it does not within ten seconds.
  */
-export async function until(condition: () => MaybePromise<boolean>): Promise<void> {
-  await untilTold(condition.toString(), condition, 10_000);
+export async function untilTrue(condition: () => MaybePromise<boolean>): Promise<void> {
+  await until(condition.toString(), condition, 10_000);
 }
 
 function subscribe(storage: Storage, changed: () => void): () => void {

@@ -126,18 +126,19 @@ function parseYaml(name: string, text: string): Source {
   if (error !== undefined) throw new ConfigError(`${name}:${explain(error, normal, lines)}`);
   visit(document, {
     Alias: (_key, alias: Alias, ancestors) => {
-      const meant = alias.resolve(document);
       const line = lineOf(lines, alias.range?.[0] ?? 0);
+      const meant = alias.resolve(document);
+      if (meant === undefined) {
+        throw new ConfigError(
+          `${name}:${line}: *${alias.source} is an alias to YAML, write it in quotes: "*${alias.source}"`,
+        );
+      }
       // Whoever followed it would never come to an end; LiteFS refuses it, too.
-      if (meant !== undefined && ancestors.includes(meant)) {
+      if (ancestors.includes(meant)) {
         throw new ConfigError(
           `${name}:${line}: *${alias.source} stands for what it is a part of, remove it`,
         );
       }
-      if (meant !== undefined) return;
-      throw new ConfigError(
-        `${name}:${line}: *${alias.source} is an alias to YAML, write it in quotes: "*${alias.source}"`,
-      );
     },
   });
   return { name, document, lines };

@@ -1,5 +1,5 @@
 import type { Socket } from "node:net";
-import { afterReading } from "./turn.ts";
+import { afterReading } from "./after-reading.ts";
 
 /** Tells whether writing to a socket has failed. */
 export interface LastWords {

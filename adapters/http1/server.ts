@@ -14,7 +14,7 @@ import {
   type ServerConnection,
   type ServerContext,
 } from "./server-connection.ts";
-import { afterReading } from "./turn.ts";
+import { afterReading } from "./after-reading.ts";
 
 export type { Http1Handler } from "./server-connection.ts";
 

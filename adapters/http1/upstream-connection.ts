@@ -16,7 +16,7 @@ import type { Limits } from "./limits.ts";
 import { parseResponseHead, ProtocolError, type ResponseHead } from "./parse.ts";
 import { expectsContinue, type FramedRequest, frameRequest } from "./request.ts";
 import { createTunnel } from "./tunnel.ts";
-import { afterReading } from "./turn.ts";
+import { afterReading } from "./after-reading.ts";
 import { drained, letGo, writeBody, writeHead } from "./write.ts";
 
 /** How a connection behaves, and who hears of it. */
@@ -87,7 +87,7 @@ interface Exchange {
   sent: boolean;
   /** Tells a body that waits for 100 whether it is wanted. */
   permit: ((wanted: boolean) => void) | undefined;
-  /** Runs while the upstream owes the head of its answer. */
+  /** Runs while the upstream owes the head of its answer; undefined: it does not run. */
   timer: unknown;
   /** The head of the answer, once it is there. */
   head: ResponseHead | undefined;
@@ -260,6 +260,7 @@ async function taken(connection: Connection, exchange: Exchange): Promise<void> 
 function startTimer(connection: Connection, exchange: Exchange): void {
   const { headTimeout, clock } = connection.context;
   if (headTimeout === 0 || connection.exchange !== exchange || exchange.head !== undefined) return;
+  // The answer may have come and be yet to be read; once it is, this timer is not the exchange's any more.
   function late(): void {
     if (exchange.timer === timer) fail(connection, "timeout", "No answer in time");
   }

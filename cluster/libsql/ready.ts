@@ -2,9 +2,6 @@ import { createInterface } from "node:readline";
 import { inTime } from "../in-time.ts";
 import type { Started } from "../processes.ts";
 
-// How long a process may take to start, in milliseconds: long, for a machine that has more to do than it can.
-const startTimeout = 45_000;
-
 /**
  * Waits for the line in which a process tells what it has opened.
  *
@@ -21,7 +18,7 @@ export async function readyOf(
     createInterface({ input: process.output }).once("line", (line) => resolve(JSON.parse(line)));
   });
   try {
-    return await inTime(told, process, what, startTimeout);
+    return await inTime(told, process, what);
   } catch (error) {
     void process.stop(0);
     throw error;

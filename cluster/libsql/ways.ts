@@ -31,10 +31,10 @@ export interface Ground {
 // Each node takes writes, and none of them ends up in its own file: they run on the primary.
 const primary: Primary = { at: "everywhere" };
 
-// Whoever started this process can look at what it has written there. The delays that are tried here are long, and a
-// machine that is busy adds to them.
 const common: Pick<ConsistencyOptions, "onError" | "waitTimeout"> = {
+  // Whoever started this process can look at what it has written there.
   onError: console.error,
+  // Replication is delayed by up to four seconds here, and a machine that is busy adds to that.
   waitTimeout: 10_000,
 };
 

@@ -82,8 +82,9 @@ export async function play(record: GoldenRecord): Promise<Played> {
     } else socket.write(seen.requestLine.startsWith("HEAD ") ? head : answer, "latin1");
     if (record.appAnswerNote !== undefined) socket.end();
   });
-  const isAway = setup.app === "down" || setup.appUpAfterMs !== undefined;
-  const port = await app.listen(isAway ? await freePort() : 0);
+  // A port that is left must be nobody else's, or the proxy finds another test's server there.
+  const isDownAtFirst = setup.app === "down" || setup.appUpAfterMs !== undefined;
+  const port = await app.listen(isDownAtFirst ? await freePort() : 0);
   if (setup.app === "down") await app.close();
   if (setup.appUpAfterMs !== undefined) {
     await app.close();

@@ -127,7 +127,7 @@ export const errors: readonly Case[] = [
       const app = await stage.askedImpatiently();
       app.send(`HTTP/1.1 200 OK\r\n${DATE}\r\nContent-Length: 8\r\nConnection: close\r\n\r\nsome`);
       await client.until("some");
-      // Whoever is asked later and has no head by then has had his time.
+      // Were a body limited as well, this one's time would be up before that of a head that is asked for later.
       const later = await stage.dialImpatient();
       later.send(spell("GET", "/later", stage.host, ""));
       assert.equal(statusOf(await outlast(later)), 504);

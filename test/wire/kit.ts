@@ -182,7 +182,7 @@ export async function passes(to: Peer, bytes: string): Promise<void> {
 export const LIMITS = {
   /** How long a client may take for a head, and between two requests. */
   client: 5000,
-  /** How long it may take for a head where every case but one sends it in one piece. */
+  /** How long a client of the lonely proxy may take for a head: one case is about that, the others send it in one piece. */
   head: 1000,
   /** How long the target may take for a head, where that is limited at all. */
   target: 5000,
@@ -190,10 +190,10 @@ export const LIMITS = {
   wait: 5000,
 } as const;
 
-/** Longer than any of them, and than a proxy that looks now and then takes to see that one has passed. */
+/** Longer than any of these limits, and than a proxy that looks only now and then takes to act on one, in milliseconds. */
 export const SILENCE = 8000;
 
-/** How long a case may wait until one of them has passed, in milliseconds. */
+/** How long a case may wait for a limit to be acted on, in milliseconds. */
 const PATIENCE = 12_000;
 
 /** Resolves with what a client has got once that is a whole answer or its connection is over, which takes a time limit. */
@@ -255,7 +255,7 @@ export async function startApp(): Promise<App> {
           cases.delete(host);
           // What is left unread would hide the end that stands behind it.
           for (const peer of asking) peer.socket.resume().end();
-          // Some servers do not let go when their client leaves, and the cases that say so have been told.
+          // Some servers never let go of the app when their client leaves; that is for the cases about it.
           await eventually(
             () => asking.every((peer) => peer.isOver()),
             () => "for the proxy to let go",
@@ -346,6 +346,6 @@ export async function play(one: Case, ground: Ground, host: string): Promise<voi
     await one.run(stage);
   } finally {
     for (const peer of dialled) peer.socket.destroy();
-    await Promise.all([front, back, primary].map((one) => one.close()));
+    await Promise.all([front, back, primary].map((ends) => ends.close()));
   }
 }

@@ -170,7 +170,7 @@ export async function runPlace(
   const target = `127.0.0.1:${app.origin.port}`;
   const impatientTarget = `127.0.0.1:${impatientApp.origin.port}`;
   const noTarget = ["--target", `127.0.0.1:${await freePort()}`];
-  const noPatience = [`--target-timeout=${LIMITS.target}ms`, "--target-connect-timeout=0s"];
+  const targetLimits = [`--target-timeout=${LIMITS.target}ms`, "--target-connect-timeout=0s"];
   const replicaNode = makeNode("primary-node");
   const farNode = makeNode("127.0.0.1");
   const outpostNode = makeNode("127.0.0.1");
@@ -184,12 +184,12 @@ export async function runPlace(
   ]);
   const running = await Promise.all([
     starting,
-    startDropIn(place, node.dir, [...limits, "--target", impatientTarget, ...noPatience]),
+    startDropIn(place, node.dir, [...limits, "--target", impatientTarget, ...targetLimits]),
     startDropIn(place, node.dir, [
       idle,
       `--read-header-timeout=${LIMITS.head}ms`,
       ...noTarget,
-      ...noPatience,
+      ...targetLimits,
     ]),
     startDropIn(place, replicaNode.dir, ["--target", target, ...ON_REPLICA]),
     startDropIn(place, outpostNode.dir, [
