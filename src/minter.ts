@@ -59,7 +59,8 @@ export function createMinter(
   function mint(response: ResponseMessage, facts: MintFacts): MaybePromise<ResponseMessage> {
     const { request, claims, wrote } = facts;
     if (!isDue(facts)) return response;
-    if (response.status === 101 || isShareable(request.method, response.headers)) return response;
+    if (response.status === 101) return response;
+    if (isShareable(request.method, response.headers, timeOfDay(clock))) return response;
     // The positions are read as late as can be, so that they cover what the app has done.
     const found = each(databases, (one, index) =>
       orReport(() => tokenOf(one, claims.claims[index], wrote)),
