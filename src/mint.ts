@@ -18,8 +18,10 @@ export interface Minted {
 
 /** How tokens travel to one client. */
 export interface Carriage {
-  /** In the header instead of cookies. */
+  /** In the header. */
   readonly byHeader: boolean;
+  /** In cookies. */
+  readonly byCookie: boolean;
   /** Whether they stand for less than the client holds, and it must take them all the same. */
   readonly reset: boolean;
   /** How long a browser keeps a cookie, in milliseconds. */
@@ -171,7 +173,7 @@ export function withTokens(
   minted: readonly Minted[],
   carriage: Carriage,
 ): ResponseMessage {
-  const cookies = carriage.byHeader ? [] : minted.flatMap(cookiesOf);
+  const cookies = carriage.byCookie ? minted.flatMap(cookiesOf) : [];
   const headers = withoutTokens(response.headers, cookies);
   for (const { name, value } of cookies)
     headers.push("Set-Cookie", formatCookie(name, value, carriage));

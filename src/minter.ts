@@ -1,5 +1,6 @@
 import type { Claim, Claims } from "./claims.ts";
 import { timeOfDay } from "./clock.ts";
+import { firstValue } from "./headers.ts";
 import { cameSecurely } from "./peer.ts";
 import { type Database, standingOf } from "./judge.ts";
 import { andThen, each } from "./maybe-promise.ts";
@@ -92,7 +93,13 @@ export function createMinter(
       ];
     });
     if (minted.length === 0) return response;
-    return withTokens(response, request.method, minted, carriage(request, claims, reset));
+    const isOnTheWay = isRedirect(response);
+    return withTokens(
+      response,
+      request.method,
+      minted,
+      carriage(request, claims, reset, isOnTheWay),
+    );
   }
 
   /** Makes the token of one database, and tells whether it covers what the client holds. */
@@ -142,10 +149,17 @@ export function createMinter(
     });
   }
 
-  function carriage(request: IncomingRequest, claims: Claims, reset: boolean): Carriage {
+  function carriage(
+    request: IncomingRequest,
+    { byHeader, byCookie }: Claims,
+    reset: boolean,
+    isOnTheWay: boolean,
+  ): Carriage {
     const { cookieExpiry, secureCookie } = settings;
     return {
-      byHeader: claims.byHeader,
+      byHeader,
+      // A browser follows a redirect by itself, with the header as it was. And what is lost must not stay in a cookie.
+      byCookie: !byHeader || isOnTheWay || (reset && byCookie),
       reset,
       expiry: cookieExpiry,
       secure: secureCookie === "auto" ? cameSecurely(request) : secureCookie,
@@ -162,7 +176,12 @@ export function createMinter(
         written: true,
         seen: true,
       }));
-      return withTokens(response, request.method, minted, carriage(request, claims, true));
+      return withTokens(response, request.method, minted, carriage(request, claims, true, false));
     },
   };
+}
+
+/** Tells whether a client may follow an answer without showing it to whoever has asked (RFC 9110 section 15.4). */
+function isRedirect({ status, headers }: ResponseMessage): boolean {
+  return status >= 300 && status < 400 && firstValue(headers, "location") !== undefined;
 }

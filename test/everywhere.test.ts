@@ -222,6 +222,17 @@ describe("createProxy() where every node takes writes", () => {
     assert.equal(strict.status, 412);
   });
 
+  it("lets nobody wait for what another cluster has, which never comes, and heals the token", async () => {
+    for (const foreignTokens of ["primary", "ignore"] as const) {
+      for (const method of ["GET", "POST"]) {
+        const one = replica({ cluster: "blue", foreignTokens });
+        const response = await one.send(method, "/", ["Txid", `${T28}//green`]);
+        assert.equal(response.status, 200);
+        assert.deepEqual(header(response, "txid"), [`${T27}/h/blue;reset`]);
+      }
+    }
+  });
+
   it("waits for what is missing beside the token of another history", async () => {
     const both: HeaderLines = ["Cookie", `__txid_seen=${T26}/lost; __txid=${T28}`];
     const one = replica();

@@ -9,6 +9,7 @@ const T28 = "0000000000000028";
 const NOW = Date.UTC(2026, 10, 22, 19, 10, 8);
 const COOKIES: Carriage = {
   byHeader: false,
+  byCookie: true,
   reset: false,
   expiry: 300_000,
   secure: false,
@@ -143,10 +144,10 @@ describe("withTokens()", () => {
 
   it("writes one header line for all databases", () => {
     const other: Minted = { database: "other", token: undefined, written: true, seen: true };
-    assert.deepEqual(lines("POST", [], [both, other], { byHeader: true, reset: true }), [
-      "Txid",
-      `${T27}/h;reset, other=0;reset`,
-    ]);
+    assert.deepEqual(
+      lines("POST", [], [both, other], { byHeader: true, byCookie: false, reset: true }),
+      ["Txid", `${T27}/h;reset, other=0;reset`],
+    );
   });
 
   const caching: [string[], string[]][] = [
