@@ -14,6 +14,7 @@
  * @module
  */
 import { parsePosition } from "../src/token.ts";
+import { createFollower } from "./client/redirects.ts";
 
 /** The part of `fetch` that a session needs. */
 export type Fetch = (input: Request) => Promise<Response>;
@@ -36,13 +37,14 @@ export interface SessionOptions {
    */
   readonly origin?: string | readonly string[] | undefined;
   /**
-   * Makes the requests.
+   * Makes the requests. Redirects are followed by the session, one request each; but browsers follow them themselves.
    *
    * @default the runtime's
    */
   readonly fetch?: Fetch | undefined;
   /**
-   * Keeps what the session has seen, so that it outlives the page.
+   * Keeps what the session has seen, so that it outlives the page. What it throws costs no answer: the session goes on
+   * with what it has in memory.
    *
    * @default memory
    */
@@ -88,7 +90,7 @@ export function createSession(
   function tokensOf(origin: string): Tokens {
     let tokens = seen.get(origin);
     if (tokens === undefined) {
-      tokens = parse(store?.get(origin) ?? "");
+      tokens = parse(orNothing(() => store?.get(origin)) ?? "");
       seen.set(origin, tokens);
     }
     return tokens;
@@ -98,20 +100,36 @@ export function createSession(
   function learn(origin: string, text: string, carried: Tokens): void {
     const tokens = replaced(tokensOf(origin), carried, parse(text), /;\s*reset\b/i.test(text));
     seen.set(origin, tokens);
-    store?.set(origin, format(tokens));
+    orNothing(() => store?.set(origin, format(tokens)));
   }
 
-  return async (input, init) => {
-    const request = new Request(input, init);
+  async function sendOnce(request: Request): Promise<Response> {
     const { origin } = new URL(request.url);
     if (!origins.has(origin)) return send(request);
     const tokens = tokensOf(origin);
     request.headers.set(FIELD, format(tokens));
     const response = await send(request);
     const text = response.headers.get(FIELD);
-    if (text !== null) learn(origin, text, tokens);
+    // A browser may have followed a redirect to somebody whose word does not count.
+    const answering = response.url === "" ? origin : new URL(response.url).origin;
+    if (text !== null && origins.has(answering))
+      learn(answering, text, answering === origin ? tokens : NONE);
     return response;
-  };
+  }
+
+  return createFollower(sendOnce, (url) => origins.has(new URL(url).origin));
+}
+
+/** What a session has seen of an origin that it has not asked. */
+const NONE: Tokens = new Map();
+
+/** Uses a store, which may be full, or closed to this page. */
+function orNothing<T>(use: () => T): T | undefined {
+  try {
+    return use();
+  } catch {
+    return undefined;
+  }
 }
 
 function originsOf(given: string | readonly string[] | undefined): readonly string[] {
@@ -134,6 +152,9 @@ function checkedOrigin(text: string): string {
   );
 }
 
+/** What tokens are made of: what else a store holds by now could be no header value. */
+const TOKEN = /^[\w./~-]{16,300}$/;
+
 /** Reads the tokens of a header value, `TOKEN, name=TOKEN`; what is none is left out. */
 function parse(text: string): Tokens {
   const tokens = new Map<string, string[]>();
@@ -141,7 +162,8 @@ function parse(text: string): Tokens {
     const equals = member.indexOf("=");
     const name = equals === -1 ? "" : member.slice(0, equals).trim();
     const [token = ""] = member.slice(equals + 1).split(";");
-    if (parsePosition(token.trim().slice(0, 16)) === undefined) continue;
+    if (!TOKEN.test(token.trim()) || parsePosition(token.trim().slice(0, 16)) === undefined)
+      continue;
     tokens.set(name, [...(tokens.get(name) ?? []), token.trim()]);
   }
   return tokens;
