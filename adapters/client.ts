@@ -13,7 +13,7 @@
  *
  * @module
  */
-import { parsePosition } from "../src/token.ts";
+import { parsePosition, TOKEN_WORD } from "../src/token.ts";
 import { createFollower } from "./client/redirects.ts";
 
 /** The part of `fetch` that a session needs. */
@@ -162,8 +162,8 @@ function parse(text: string): Tokens {
     const equals = member.indexOf("=");
     const name = equals === -1 ? "" : member.slice(0, equals).trim();
     const [token = ""] = member.slice(equals + 1).split(";");
-    if (!TOKEN.test(token.trim()) || parsePosition(token.trim().slice(0, 16)) === undefined)
-      continue;
+    const isSendable = (name === "" || TOKEN_WORD.test(name)) && TOKEN.test(token.trim());
+    if (!isSendable || parsePosition(token.trim().slice(0, 16)) === undefined) continue;
     tokens.set(name, [...(tokens.get(name) ?? []), token.trim()]);
   }
   return tokens;

@@ -115,7 +115,7 @@ function toBodyInit(body: Body): BodyInit {
 }
 
 /** Returns header lines as pairs, as `Headers` takes them. */
-export function headerPairs(lines: HeaderLines): [string, string][] {
+function headerPairs(lines: HeaderLines): [string, string][] {
   const pairs: [string, string][] = [];
   for (let index = 0; index < lines.length; index += 2)
     pairs.push([lines[index] ?? "", lines[index + 1] ?? ""]);

@@ -145,7 +145,7 @@ describe("createSession()", () => {
     await answer(0, T2);
     assert.equal((await first).status, 200);
     void session(`${ORIGIN}/`);
-    const kept = { get: () => `${T1}/\u4e2d, ${T2}`, set: () => {} };
+    const kept = { get: () => `${T1}/\u4e2d, \u4e2d=${T1}, ${T2}`, set: () => {} };
     void createSession({ origin: ORIGIN, fetch, store: kept })(`${ORIGIN}/`);
     await new Promise((resolve) => setTimeout(resolve));
     assert.deepEqual(carried, ["0", T2, T2]);
