@@ -98,7 +98,7 @@ export function createSession(
 
   /** Takes in what an answer says; `carried` is what its request said. */
   function learn(origin: string, text: string, carried: Tokens): void {
-    const tokens = replaced(tokensOf(origin), carried, parse(text), /;\s*reset\b/i.test(text));
+    const tokens = replaced(tokensOf(origin), carried, parse(text), resetsIn(text));
     seen.set(origin, tokens);
     orNothing(() => store?.set(origin, format(tokens)));
   }
@@ -159,14 +159,29 @@ const TOKEN = /^[\w./~-]{16,300}$/;
 function parse(text: string): Tokens {
   const tokens = new Map<string, string[]>();
   for (const member of text.split(",")) {
-    const equals = member.indexOf("=");
-    const name = equals === -1 ? "" : member.slice(0, equals).trim();
-    const [token = ""] = member.slice(equals + 1).split(";");
+    const name = nameOf(member);
+    const [token = ""] = member.slice(member.indexOf("=") + 1).split(";");
     const isSendable = (name === "" || TOKEN_WORD.test(name)) && TOKEN.test(token.trim());
     if (!isSendable || parsePosition(token.trim().slice(0, 16)) === undefined) continue;
     tokens.set(name, [...(tokens.get(name) ?? []), token.trim()]);
   }
   return tokens;
+}
+
+/** Returns the name of a member's database. */
+function nameOf(member: string): string {
+  const equals = member.indexOf("=");
+  return equals === -1 ? "" : member.slice(0, equals).trim();
+}
+
+/** Returns the databases whose tokens are taken back: of one that could not be read nothing is said, and so nothing is lost. */
+function resetsIn(text: string): ReadonlySet<string> {
+  return new Set(
+    text
+      .split(",")
+      .filter((member) => /;\s*reset\b/i.test(member))
+      .map(nameOf),
+  );
 }
 
 /** Writes tokens as a header value; `0` asks for them where there are none yet. */
@@ -189,10 +204,16 @@ function isNeeded(token: string, _index: number, all: readonly string[]): boolea
  * Replaces what a request carried by what its answer says, which covers it or stands for the loss of it. What other answers
  * have brought meanwhile stays.
  */
-function replaced(known: Tokens, carried: Tokens, told: Tokens, isReset: boolean): Tokens {
+function replaced(
+  known: Tokens,
+  carried: Tokens,
+  told: Tokens,
+  resets: ReadonlySet<string>,
+): Tokens {
   const tokens = new Map<string, readonly string[]>();
   for (const name of new Set([...known.keys(), ...told.keys()])) {
     const brought = told.get(name) ?? [];
+    const isReset = resets.has(name);
     const gone = isReset || brought.length > 0 ? (carried.get(name) ?? []) : [];
     const kept = (known.get(name) ?? []).filter((token) => !gone.includes(token));
     const all = [...new Set([...kept, ...brought])].filter(isNeeded);

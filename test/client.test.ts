@@ -70,6 +70,20 @@ describe("createSession()", () => {
     assert.equal(carried.at(-1), `${T1}/new`);
   });
 
+  it("keeps the tokens of a database of which nothing is said, as when it cannot be read", async () => {
+    const { fetch, carried, answer } = server();
+    const session = createSession({ origin: ORIGIN, fetch });
+    void session(`${ORIGIN}/`);
+    await answer(0, `${T3}, users=${T2}`);
+    void session(`${ORIGIN}/`);
+    await answer(1, `${T1}/new;reset`);
+    void session(`${ORIGIN}/`);
+    assert.equal(carried.at(-1), `${T1}/new, users=${T2}`);
+    await answer(2, "0;reset, users=0;reset");
+    void session(`${ORIGIN}/`);
+    assert.equal(carried.at(-1), "0");
+  });
+
   it("keeps what other answers have brought while a lost past was taken back", async () => {
     const { fetch, carried, answer } = server();
     const session = createSession({ origin: ORIGIN, fetch });
