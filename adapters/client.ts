@@ -145,7 +145,8 @@ function originsOf(given: string | readonly string[] | undefined): readonly stri
 
 function checkedOrigin(text: string): string {
   const url = URL.canParse(text) ? new URL(text) : undefined;
-  if (url !== undefined && /^https?:$/.test(url.protocol) && url.origin === text.replace(/\/$/, ""))
+  // Whatever else a URL may have makes it longer; a port that goes without saying and capitals do not.
+  if (url !== undefined && /^https?:$/.test(url.protocol) && url.href === `${url.origin}/`)
     return url.origin;
   throw new TypeError(
     `Cannot create session: \`origin\` must be scheme, host and port alone, received ${JSON.stringify(text)}`,

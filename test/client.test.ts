@@ -212,7 +212,17 @@ describe("createSession()", () => {
     proxy.close();
   });
 
+  it("takes an origin however it is written", async () => {
+    for (const origin of ["HTTP://App.test", "http://app.test:80", "http://app.test/"]) {
+      const { fetch, carried } = server();
+      void createSession({ origin, fetch })(`${ORIGIN}/`);
+      await new Promise((resolve) => setTimeout(resolve));
+      assert.deepEqual(carried, ["0"]);
+    }
+  });
+
   const refused: [string, string | string[] | undefined, RegExp][] = [
+    ["a name and a password", "http://a:b@app.test", /scheme, host and port alone/],
     ["no origin outside a page", undefined, /`origin` must be the app's/],
     ["a path", "http://app.test/a", /scheme, host and port alone, received "http:\/\/app.test\/a"/],
     ["another scheme", ["ftp://app.test"], /received "ftp:\/\/app.test"/],
