@@ -20,7 +20,7 @@ export interface Claims {
   readonly isEmpty: boolean;
   /** Whether the client takes its tokens from the header. */
   readonly byHeader: boolean;
-  /** Whether it holds tokens in cookies, as the wrapper's do whose page has got some. */
+  /** Whether it holds tokens in cookies, as a browser does whose page sends the header. */
   readonly byCookie: boolean;
 }
 

@@ -1,7 +1,7 @@
 import type { Claim, Claims } from "./claims.ts";
 import { timeOfDay } from "./clock.ts";
 import { firstValue } from "./headers.ts";
-import { cameSecurely } from "./peer.ts";
+import { cameSecurely, isOfPage } from "./peer.ts";
 import { type Database, standingOf } from "./judge.ts";
 import { andThen, each } from "./maybe-promise.ts";
 import type { IncomingRequest, ResponseMessage } from "./message.ts";
@@ -158,8 +158,8 @@ export function createMinter(
     const { cookieExpiry, secureCookie } = settings;
     return {
       byHeader,
-      // A browser follows a redirect by itself, with the header as it was. And what is lost must not stay in a cookie.
-      byCookie: !byHeader || isOnTheWay || (reset && byCookie),
+      // A browser sends no header with the page that it loads next, and follows a redirect with the header as it was.
+      byCookie: !byHeader || byCookie || isOnTheWay || isOfPage(request),
       reset,
       expiry: cookieExpiry,
       secure: secureCookie === "auto" ? cameSecurely(request) : secureCookie,

@@ -182,6 +182,21 @@ describe("createProxy() with a browser that sends the header and cookies", () =>
     assert.deepEqual(header(plain, "set-cookie"), []);
   });
 
+  it("gives it both, for the page that it loads next comes without the header", async () => {
+    const one = node(here);
+    const page: HeaderLines = ["Sec-Fetch-Site", "same-origin"];
+    for (const known of [cookie(T26), page]) {
+      const written = await one.send("POST", "/", ["Txid", T26, ...known]);
+      assert.deepEqual(header(written, "txid"), [T27]);
+      assert.equal(minted(written), T27);
+      const read = await one.send("GET", "/", ["Txid", T26, ...known]);
+      assert.equal(mintedSeen(read), T27);
+      assert.equal(minted(read), undefined);
+    }
+    const foreign = await one.send("POST", "/", ["Txid", T26, "Sec-Fetch-Site", "cross-site"]);
+    assert.deepEqual(header(foreign, "set-cookie"), []);
+  });
+
   it("puts the token of a redirect into a cookie too: the browser follows it with the header as it was", async () => {
     const one = node(here);
     const answer = { status: 303, statusText: "", headers: ["Location", "/items"], body: null };
