@@ -158,8 +158,9 @@ export function createJudge(
     const isForeign = credit !== "good" || standing === "foreign";
     if (isForeign && foreignTokens === "ignore")
       return { ...NOTHING, discounts: new Map([[token, "foreign"]]) };
-    // What another cluster has is not on its way to this node.
-    const isBehind = standing === "behind" && credit !== "of another cluster";
+    // What another cluster has is not on its way to this node, and what has not come in all that time is not either.
+    const isOnItsWay = credit === "good" || credit === "of the future";
+    const isBehind = standing === "behind" && isOnItsWay;
     return { ...NOTHING, standing: isForeign ? "foreign" : standing, isBehind };
   }
 
@@ -168,11 +169,12 @@ export function createJudge(
     token: Token,
     { name, storage }: Database,
     position: Position | undefined,
-  ): Promise<"good" | "out of time" | "of another cluster" | "forged"> {
+  ): Promise<"good" | "expired" | "of the future" | "of another cluster" | "forged"> {
     if (signer !== undefined) {
       if (!(await signer.verify(token, name))) return "forged";
       const age = timeOfDay(clock) - (token.proof?.issued ?? 0) * 1000;
-      if (age > maxAge + CLOCK_SKEW || age < -CLOCK_SKEW) return "out of time";
+      if (age > maxAge + CLOCK_SKEW) return "expired";
+      if (age < -CLOCK_SKEW) return "of the future";
     } else if (position !== undefined && plausibleGap > 0) {
       const gap = (storage.gap ?? difference)(token.position, position);
       if (gap !== undefined && gap > plausibleGap) return "forged";
