@@ -13,7 +13,8 @@
  *
  * @module
  */
-import { parsePosition } from "../src/token.ts";
+import { parsePosition, TOKEN_WORD } from "../src/token.ts";
+import { createFollower } from "./client/redirects.ts";
 
 /** The part of `fetch` that a session needs. */
 export type Fetch = (input: Request) => Promise<Response>;
@@ -36,13 +37,14 @@ export interface SessionOptions {
    */
   readonly origin?: string | readonly string[] | undefined;
   /**
-   * Makes the requests.
+   * Makes the requests. Redirects are followed by the session, one request each; but browsers follow them themselves.
    *
    * @default the runtime's
    */
   readonly fetch?: Fetch | undefined;
   /**
-   * Keeps what the session has seen, so that it outlives the page.
+   * Keeps what the session has seen, so that it outlives the page. What it throws costs no answer: the session goes on
+   * with what it has in memory.
    *
    * @default memory
    */
@@ -88,7 +90,7 @@ export function createSession(
   function tokensOf(origin: string): Tokens {
     let tokens = seen.get(origin);
     if (tokens === undefined) {
-      tokens = parse(store?.get(origin) ?? "");
+      tokens = parse(orNothing(() => store?.get(origin)) ?? "");
       seen.set(origin, tokens);
     }
     return tokens;
@@ -96,22 +98,38 @@ export function createSession(
 
   /** Takes in what an answer says; `carried` is what its request said. */
   function learn(origin: string, text: string, carried: Tokens): void {
-    const tokens = replaced(tokensOf(origin), carried, parse(text), /;\s*reset\b/i.test(text));
+    const tokens = replaced(tokensOf(origin), carried, parse(text), resetsIn(text));
     seen.set(origin, tokens);
-    store?.set(origin, format(tokens));
+    orNothing(() => store?.set(origin, format(tokens)));
   }
 
-  return async (input, init) => {
-    const request = new Request(input, init);
+  async function sendOnce(request: Request): Promise<Response> {
     const { origin } = new URL(request.url);
     if (!origins.has(origin)) return send(request);
     const tokens = tokensOf(origin);
     request.headers.set(FIELD, format(tokens));
     const response = await send(request);
     const text = response.headers.get(FIELD);
-    if (text !== null) learn(origin, text, tokens);
+    // A browser may have followed a redirect to somebody whose word does not count.
+    const answering = response.url === "" ? origin : new URL(response.url).origin;
+    if (text !== null && origins.has(answering))
+      learn(answering, text, answering === origin ? tokens : NONE);
     return response;
-  };
+  }
+
+  return createFollower(sendOnce, (url) => origins.has(new URL(url).origin));
+}
+
+/** What a session has seen of an origin that it has not asked. */
+const NONE: Tokens = new Map();
+
+/** Uses a store, which may be full, or closed to this page. */
+function orNothing<T>(use: () => T): T | undefined {
+  try {
+    return use();
+  } catch {
+    return undefined;
+  }
 }
 
 function originsOf(given: string | readonly string[] | undefined): readonly string[] {
@@ -127,24 +145,44 @@ function originsOf(given: string | readonly string[] | undefined): readonly stri
 
 function checkedOrigin(text: string): string {
   const url = URL.canParse(text) ? new URL(text) : undefined;
-  if (url !== undefined && /^https?:$/.test(url.protocol) && url.origin === text.replace(/\/$/, ""))
+  // Whatever else a URL may have makes it longer; a port that goes without saying and capitals do not.
+  if (url !== undefined && /^https?:$/.test(url.protocol) && url.href === `${url.origin}/`)
     return url.origin;
   throw new TypeError(
     `Cannot create session: \`origin\` must be scheme, host and port alone, received ${JSON.stringify(text)}`,
   );
 }
 
+/** What tokens are made of: what else a store holds by now could be no header value. */
+const TOKEN = /^[\w./~-]{16,300}$/;
+
 /** Reads the tokens of a header value, `TOKEN, name=TOKEN`; what is none is left out. */
 function parse(text: string): Tokens {
   const tokens = new Map<string, string[]>();
   for (const member of text.split(",")) {
-    const equals = member.indexOf("=");
-    const name = equals === -1 ? "" : member.slice(0, equals).trim();
-    const [token = ""] = member.slice(equals + 1).split(";");
-    if (parsePosition(token.trim().slice(0, 16)) === undefined) continue;
+    const name = nameOf(member);
+    const [token = ""] = member.slice(member.indexOf("=") + 1).split(";");
+    const isSendable = (name === "" || TOKEN_WORD.test(name)) && TOKEN.test(token.trim());
+    if (!isSendable || parsePosition(token.trim().slice(0, 16)) === undefined) continue;
     tokens.set(name, [...(tokens.get(name) ?? []), token.trim()]);
   }
   return tokens;
+}
+
+/** Returns the name of a member's database. */
+function nameOf(member: string): string {
+  const equals = member.indexOf("=");
+  return equals === -1 ? "" : member.slice(0, equals).trim();
+}
+
+/** Returns the databases whose tokens are taken back: of one that could not be read nothing is said, and so nothing is lost. */
+function resetsIn(text: string): ReadonlySet<string> {
+  return new Set(
+    text
+      .split(",")
+      .filter((member) => /;\s*reset\b/i.test(member))
+      .map(nameOf),
+  );
 }
 
 /** Writes tokens as a header value; `0` asks for them where there are none yet. */
@@ -167,10 +205,16 @@ function isNeeded(token: string, _index: number, all: readonly string[]): boolea
  * Replaces what a request carried by what its answer says, which covers it or stands for the loss of it. What other answers
  * have brought meanwhile stays.
  */
-function replaced(known: Tokens, carried: Tokens, told: Tokens, isReset: boolean): Tokens {
+function replaced(
+  known: Tokens,
+  carried: Tokens,
+  told: Tokens,
+  resets: ReadonlySet<string>,
+): Tokens {
   const tokens = new Map<string, readonly string[]>();
   for (const name of new Set([...known.keys(), ...told.keys()])) {
     const brought = told.get(name) ?? [];
+    const isReset = resets.has(name);
     const gone = isReset || brought.length > 0 ? (carried.get(name) ?? []) : [];
     const kept = (known.get(name) ?? []).filter((token) => !gone.includes(token));
     const all = [...new Set([...kept, ...brought])].filter(isNeeded);

@@ -17,6 +17,7 @@
  *
  * @module
  */
+import { checkFunction } from "../src/check.ts";
 import type { MaybePromise } from "../src/storage.ts";
 import { isRunning } from "../src/word.ts";
 import { type ConsistencyOptions, type Controls, createInProcess } from "./in-process.ts";
@@ -65,10 +66,15 @@ export function consistency<Rest extends readonly unknown[] = readonly unknown[]
 ): ConsistencyWrapper<Rest> {
   const { clientAddress, ...rest } = options;
   const { answer, health, drain, close } = createInProcess(rest);
+  checkFunction("clientAddress", clientAddress);
 
   function wrap<Args extends Rest, Answer extends Response | void>(
     fetch: (request: Request, ...rest: Args) => MaybePromise<Answer>,
   ): (request: Request, ...rest: Args) => Promise<Answer | Response> {
+    if (typeof fetch !== "function")
+      throw new TypeError(
+        `Cannot wrap app: it must be a fetch handler, received ${String(fetch)}; of an object give its \`fetch\``,
+      );
     return async (request, ...others) => {
       if (isRunning(request)) return fetch(request, ...others);
       const address = clientAddress?.(request, ...others);

@@ -18,6 +18,7 @@
  * @module
  */
 import { moving } from "../src/answer.ts";
+import { checkFunction } from "../src/check.ts";
 import { toResponse } from "../src/web.ts";
 import { isRunning, type Txid, txidOf } from "../src/word.ts";
 import { type ConsistencyOptions, type Controls, createInProcess } from "./in-process.ts";
@@ -93,6 +94,7 @@ export function consistency<C extends HonoContext = HonoContext>(
 ): ConsistencyMiddleware<C> {
   const { clientAddress, ...rest } = options;
   const { answer, health, drain, close } = createInProcess(rest);
+  checkFunction("clientAddress", clientAddress);
 
   async function middleware(context: C, next: () => Promise<void>): Promise<void> {
     const request = context.req.raw;

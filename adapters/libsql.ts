@@ -15,7 +15,7 @@
  *
  * @module
  */
-import { show } from "../src/check.ts";
+import { checkNames, show } from "../src/check.ts";
 import type { Clock } from "../src/clock.ts";
 import type { MaybePromise, Position, Primary, Storage } from "../src/storage.ts";
 import { createAsker, type LibSQLClient } from "./libsql/client.ts";
@@ -26,7 +26,7 @@ import { createIndex, type Tracker } from "./libsql/track.ts";
 import { createWalIndex } from "./libsql/wal-index.ts";
 import { steadyClock } from "./storage/clock.ts";
 import { createHistory } from "./storage/history.ts";
-import { isNodeName, spellPrimary } from "./storage/primary.ts";
+import { isNodeName, isPrimary, spellPrimary } from "./storage/primary.ts";
 import { createWatch } from "./storage/watch.ts";
 
 export type { LibSQLClient } from "./libsql/client.ts";
@@ -231,7 +231,9 @@ export function libsql(
   options: LibSQLRowOptions | LibSQLIndexOptions | LibSQLInfoOptions | LibSQLWalIndexOptions,
 ): LibSQLStorage | LibSQLRowStorage {
   const { clock = steadyClock, onError = () => {} } = options;
-  const dedicated = "dedicated" in options && options.dedicated === true;
+  checkNames(options, knownOf(options), "", "storage");
+  checkPrimary(options.primary);
+  const dedicated = "dedicated" in options && flag("dedicated", options.dedicated);
   const asker = createAsker(duration("timeout", options.timeout, 5000), dedicated, clock);
   const source = sourceOf();
   const isFile = "info" in options || "walIndex" in options;
@@ -351,6 +353,55 @@ export function libsql(
       return source.promote();
     },
   };
+}
+
+/** The options of all storages. */
+const SETTINGS: Readonly<Record<keyof LibSQLSettings, true>> = {
+  primary: true,
+  interval: true,
+  timeout: true,
+  clock: true,
+  onError: true,
+};
+
+/** Those of each kind, with `primary` and the like. */
+const OF_INFO: Readonly<Record<keyof LibSQLInfoOptions, true>> = { ...SETTINGS, info: true };
+const OF_WAL_INDEX: Readonly<Record<keyof LibSQLWalIndexOptions, true>> = {
+  ...SETTINGS,
+  walIndex: true,
+};
+const OF_INDEX: Readonly<Record<keyof LibSQLIndexOptions, true>> = {
+  ...SETTINGS,
+  client: true,
+  tracker: true,
+};
+const OF_ROW: Readonly<Record<keyof LibSQLRowOptions, true>> = {
+  ...SETTINGS,
+  client: true,
+  dedicated: true,
+  writer: true,
+  table: true,
+  node: true,
+};
+
+function knownOf(options: object): Readonly<Record<string, true>> {
+  if ("info" in options) return OF_INFO;
+  if ("walIndex" in options) return OF_WAL_INDEX;
+  return "tracker" in options ? OF_INDEX : OF_ROW;
+}
+
+function checkPrimary(primary: LibSQLSettings["primary"]): void {
+  if (primary === undefined || typeof primary === "function" || isPrimary(primary)) return;
+  throw new TypeError(
+    `Cannot create storage: \`primary\` must be such as { at: "here" }, or a function that returns it, received ${JSON.stringify(primary)}`,
+  );
+}
+
+function flag(name: string, value: unknown): boolean {
+  if (value === undefined || typeof value === "boolean") return value === true;
+  throw new TypeError(
+    `Cannot create storage: \`${name}\` must be true or false, received ${show(value)}`,
+  );
 }
 
 /** Asks, and says what is told in a text. */

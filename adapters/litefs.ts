@@ -13,7 +13,7 @@
  * @module
  */
 import { join } from "node:path";
-import { show } from "../src/check.ts";
+import { checkNames, show } from "../src/check.ts";
 import type { Clock } from "../src/clock.ts";
 import type { MaybePromise, Position, Primary, Storage } from "../src/storage.ts";
 import { createEventStream } from "./litefs/events.ts";
@@ -109,6 +109,7 @@ const POLL_INTERVAL = 2;
  */
 export function litefs(options: LiteFSOptions): LiteFSStorage {
   const { dir, db, clock = steadyClock, onError = () => {} } = options;
+  checkNames(options, KNOWN, "", "storage");
   checkDirectory(dir);
   checkDatabase(db);
   const url = eventsUrl(options.api ?? "http://127.0.0.1:20202");
@@ -219,6 +220,16 @@ export function litefs(options: LiteFSOptions): LiteFSStorage {
     },
   };
 }
+
+/** The names of the options. */
+const KNOWN: Readonly<Record<keyof LiteFSOptions, true>> = {
+  dir: true,
+  db: true,
+  api: true,
+  fetch: true,
+  clock: true,
+  onError: true,
+};
 
 function isSame(a: Position | Error | undefined, b: Position | Error | undefined): boolean {
   return a === b || (a instanceof Error && b instanceof Error);

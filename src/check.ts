@@ -57,18 +57,20 @@ export function finite(name: string, value: number): number {
  * @param options What was given.
  * @param known The options that there are.
  * @param place What stands before each name, such as `replay.`.
+ * @param what What is created with them.
  * @throws {TypeError} When one is unknown.
  */
 export function checkNames(
   options: object,
   known: Readonly<Record<string, true>>,
   place = "",
+  what = "proxy",
 ): void {
   for (const name of Object.keys(options)) {
     if (Object.hasOwn(known, name)) continue;
     const meant = nearest(name, Object.keys(known));
     const mend = meant === undefined ? "" : `, did you mean \`${place}${meant}\``;
-    throw new TypeError(`Cannot create proxy: \`${place}${name}\` is not an option${mend}`);
+    throw new TypeError(`Cannot create ${what}: \`${place}${name}\` is not an option${mend}`);
   }
 }
 
@@ -105,5 +107,17 @@ export function fieldName(name: string, value: string): string {
   if (typeof value === "string" && FIELD_NAME.test(value)) return value;
   throw new TypeError(
     `Cannot create proxy: \`${name}\` must be the name of a header field, received ${show(value)}`,
+  );
+}
+
+/**
+ * Refuses what is given for a function and is none.
+ *
+ * @throws {TypeError} When it is something else.
+ */
+export function checkFunction(name: string, value: unknown): void {
+  if (value === undefined || typeof value === "function") return;
+  throw new TypeError(
+    `Cannot create proxy: \`${name}\` must be a function, received ${show(value)}`,
   );
 }

@@ -20,10 +20,12 @@ export interface Claims {
   readonly isEmpty: boolean;
   /** Whether the client takes its tokens from the header. */
   readonly byHeader: boolean;
+  /** Whether it holds tokens in cookies, as a browser does whose page sends the header. */
+  readonly byCookie: boolean;
 }
 
 /** What a request without tokens says. */
-export const NO_CLAIMS: Claims = { claims: [], isEmpty: true, byHeader: false };
+export const NO_CLAIMS: Claims = { claims: [], isEmpty: true, byHeader: false, byCookie: false };
 
 /** What a client has seen of one database. */
 export interface Claim {
@@ -49,7 +51,7 @@ export function createClaimReader(names: readonly string[]): (headers: HeaderLin
     cookies.set(cookieName(SEEN_COOKIE_NAME, name), index);
     members.set(name, index);
   }
-  const nothing: Claims = { claims: names.map(() => undefined), isEmpty: true, byHeader: false };
+  const nothing: Claims = { ...NO_CLAIMS, claims: names.map(() => undefined) };
 
   return (headers) => {
     const found: (Claim | undefined)[] = names.map(() => undefined);
@@ -68,6 +70,7 @@ export function createClaimReader(names: readonly string[]): (headers: HeaderLin
         add(cookies.get(pair.slice(0, equals).trim()), unquote(pair.slice(equals + 1).trimEnd()));
       }
     }
+    const byCookie = !isEmpty;
     const lines = allValues(headers, "txid");
     for (const line of lines) {
       for (const member of line.split(",")) {
@@ -79,7 +82,7 @@ export function createClaimReader(names: readonly string[]): (headers: HeaderLin
       }
     }
     const byHeader = lines.length > 0;
-    return isEmpty && !byHeader ? nothing : { claims: found, isEmpty, byHeader };
+    return isEmpty && !byHeader ? nothing : { claims: found, isEmpty, byHeader, byCookie };
   };
 }
 

@@ -8,7 +8,7 @@ import {
   type TransportFailure,
   type UpstreamRequest,
 } from "./message.ts";
-import { fromResponse, headerPairs, toStream } from "./web.ts";
+import { fromResponse, requestPairs, toStream } from "./web.ts";
 
 /** The part of WHATWG `fetch` that the transport calls. */
 export type FetchFunction = (url: string, init: RequestInit) => Promise<Response>;
@@ -43,7 +43,7 @@ export function fetchTransport(
       request.body === null ? null : toStream(noticing(request.body, () => (pulled = true)));
     const init: FetchInit = {
       method: request.method,
-      headers: headerPairs(sendable(request)),
+      headers: requestPairs(sendable(request)),
       body,
       redirect: "manual",
       signal: request.signal,

@@ -28,11 +28,14 @@ export interface Verdict {
   readonly standing: Standing;
   /** Whether some of it has yet to be applied here, whatever else there is. */
   readonly isBehind: boolean;
-  /** The claims that count: without tokens that nobody of the cluster can have minted. */
+  /** The claims that count. */
   readonly believed: Claims;
-  /** Whether there were such tokens. */
-  readonly forged: boolean;
+  /** Why some tokens do not count: nobody of the cluster can have minted them, or they are foreign and to be ignored. */
+  readonly discounted: Discount | undefined;
 }
+
+/** Why a token does not count. */
+type Discount = "forged" | "foreign";
 
 /** By what tokens are judged. */
 export interface JudgeOptions {
@@ -43,6 +46,8 @@ export interface JudgeOptions {
   readonly maxAge: number;
   /** How far a token that is not signed can be ahead of this node, in transactions; 0: as far as it likes. */
   readonly plausibleGap: number;
+  /** What becomes of tokens of other clusters and of other histories. */
+  readonly foreignTokens: "primary" | "ignore" | "error";
   readonly clock: Clock;
 }
 
@@ -50,12 +55,12 @@ export interface JudgeOptions {
 interface Finding {
   readonly standing: Standing;
   readonly isBehind: boolean;
-  /** Those that nobody of the cluster can have minted. */
-  readonly forged: readonly Token[];
+  /** Those that do not count, and why. */
+  readonly discounts: ReadonlyMap<Token, Discount>;
 }
 
 /** What becomes of tokens that ask for nothing that is not here. */
-const NOTHING: Finding = { standing: "caught up", isBehind: false, forged: [] };
+const NOTHING: Finding = { standing: "caught up", isBehind: false, discounts: new Map() };
 
 /** How far the clocks of two nodes may be apart, in milliseconds. */
 const CLOCK_SKEW = 60_000;
@@ -84,7 +89,7 @@ export function createJudge(
   databases: readonly Database[],
   options: JudgeOptions,
 ): (claims: Claims) => MaybePromise<Verdict> {
-  const { signer, cluster, maxAge, plausibleGap, clock } = options;
+  const { signer, cluster, maxAge, plausibleGap, foreignTokens, clock } = options;
   /** What was read last of each database. */
   const reads: (Read | undefined)[] = [];
 
@@ -97,9 +102,10 @@ export function createJudge(
       );
     });
     return andThen(judged, (findings) => {
-      const { standing, isBehind, forged } = findings.reduce(both);
-      if (forged.length === 0) return { standing, isBehind, believed: claims, forged: false };
-      return { standing, isBehind, believed: without(claims, forged), forged: true };
+      const { standing, isBehind, discounts } = findings.reduce(both);
+      const [discounted] = discounts.values();
+      const believed = discounted === undefined ? claims : without(claims, discounts);
+      return { standing, isBehind, believed, discounted };
     });
   };
 
@@ -148,9 +154,14 @@ export function createJudge(
     standing: Standing,
   ): Promise<Finding> {
     const credit = await creditOf(token, database, position);
-    if (credit === "forged") return { ...NOTHING, forged: [token] };
-    const isBehind = standing === "behind";
-    return { standing: credit === "foreign" ? "foreign" : standing, isBehind, forged: [] };
+    if (credit === "forged") return { ...NOTHING, discounts: new Map([[token, credit]]) };
+    const isForeign = credit !== "good" || standing === "foreign";
+    if (isForeign && foreignTokens === "ignore")
+      return { ...NOTHING, discounts: new Map([[token, "foreign"]]) };
+    // What another cluster has is not on its way to this node, and what has not come in all that time is not either.
+    const isOnItsWay = credit === "good" || credit === "of the future";
+    const isBehind = standing === "behind" && isOnItsWay;
+    return { ...NOTHING, standing: isForeign ? "foreign" : standing, isBehind };
   }
 
   /** Tells what a token that asks for more than this node has is worth. */
@@ -158,17 +169,18 @@ export function createJudge(
     token: Token,
     { name, storage }: Database,
     position: Position | undefined,
-  ): Promise<"good" | "foreign" | "forged"> {
+  ): Promise<"good" | "expired" | "of the future" | "of another cluster" | "forged"> {
     if (signer !== undefined) {
       if (!(await signer.verify(token, name))) return "forged";
       const age = timeOfDay(clock) - (token.proof?.issued ?? 0) * 1000;
-      if (age > maxAge + CLOCK_SKEW || age < -CLOCK_SKEW) return "foreign";
+      if (age > maxAge + CLOCK_SKEW) return "expired";
+      if (age < -CLOCK_SKEW) return "of the future";
     } else if (position !== undefined && plausibleGap > 0) {
       const gap = (storage.gap ?? difference)(token.position, position);
       if (gap !== undefined && gap > plausibleGap) return "forged";
     }
-    const isForeign = cluster !== undefined && token.cluster !== undefined;
-    return isForeign && token.cluster !== cluster ? "foreign" : "good";
+    const isNamed = cluster !== undefined && token.cluster !== undefined;
+    return isNamed && token.cluster !== cluster ? "of another cluster" : "good";
   }
 }
 
@@ -200,14 +212,14 @@ function both(a: Finding, b: Finding): Finding {
   return {
     standing: worse(a.standing, b.standing),
     isBehind: a.isBehind || b.isBehind,
-    forged: [...a.forged, ...b.forged],
+    discounts: new Map([...a.discounts, ...b.discounts]),
   };
 }
 
 /** Returns the claims that are left when some tokens do not count. */
-function without(claims: Claims, forged: readonly Token[]): Claims {
+function without(claims: Claims, discounts: ReadonlyMap<Token, Discount>): Claims {
   const left = claims.claims.map(
-    (claim) => claim && claimOf(claim.tokens.filter((token) => !forged.includes(token))),
+    (claim) => claim && claimOf(claim.tokens.filter((token) => !discounts.has(token))),
   );
   return { ...claims, claims: left, isEmpty: left.every((claim) => claim === undefined) };
 }

@@ -18,8 +18,10 @@ export interface Minted {
 
 /** How tokens travel to one client. */
 export interface Carriage {
-  /** In the header instead of cookies. */
+  /** In the header. */
   readonly byHeader: boolean;
+  /** In cookies. */
+  readonly byCookie: boolean;
   /** Whether they stand for less than the client holds, and it must take them all the same. */
   readonly reset: boolean;
   /** How long a browser keeps a cookie, in milliseconds. */
@@ -74,35 +76,91 @@ const PAST = new Date(0).toUTCString();
 /**
  * Tells whether a cache that serves many users may store the response to this method by what the response says of
  * itself (RFC 9111 sections 3 and 5.2.2): a token there would reach strangers.
+ *
+ * @param method The request's method.
+ * @param headers The response's headers.
+ * @param now The time of day, in milliseconds since the Unix epoch.
  */
-export function isShareable(method: string, headers: HeaderLines): boolean {
-  const directives = new Map<string, string>();
-  for (const directive of listMembers(allValues(headers, "cache-control"))) {
-    const [name = "", value = ""] = directive.split("=");
-    directives.set(name, value.replaceAll('"', ""));
-  }
-  if (directives.has("private") || directives.has("no-store")) return false;
-  const lifetime = directives.get("s-maxage") ?? directives.get("max-age");
-  const expires = firstValue(headers, "expires");
-  // A response that is stale from the start says that it must not be reused.
-  const isStale =
-    lifetime !== undefined ? Number(lifetime) <= 0 : expires !== undefined && !isDate(expires);
-  if (isStale) return false;
-  const isFresh = lifetime !== undefined || expires !== undefined;
-  if (method === "GET" || method === "HEAD") return isFresh || directives.has("public");
-  // The answer to a POST is stored only when it is fresh and names what it is (RFC 9110 section 9.3.3); others never.
-  return method === "POST" && isFresh && firstValue(headers, "content-location") !== undefined;
+export function isShareable(method: string, headers: HeaderLines, now: number): boolean {
+  if (!isStorable(method, headers)) return false;
+  const isFor = (name: string, lifetime?: number): boolean =>
+    isForAll(method, directivesOf(headers, name), lifetime);
+  return (
+    targetedFields(headers).some((name) => isFor(name)) || isFor(CONTROL, lifetimeOf(headers, now))
+  );
 }
 
-/** Tells whether text is a date; what is not, such as `0`, means the past (RFC 9111 section 5.3). */
-function isDate(text: string): boolean {
-  return /[a-z]/i.test(text) && !Number.isNaN(Date.parse(text));
+/**
+ * Tells whether any cache may store an answer to this method. What answers a POST is stored only when it names what it is
+ * (RFC 9110 section 9.3.3), what answers a QUERY as if that were a GET.
+ */
+function isStorable(method: string, headers: HeaderLines): boolean {
+  if (method === "POST") return firstValue(headers, "content-location") !== undefined;
+  return method === "GET" || method === "HEAD" || method === "QUERY";
+}
+
+const CONTROL = "cache-control";
+
+/** Fields that speak to some of the shared caches, which then take no notice of any other (RFC 9213). */
+const TARGETED = /^(?:[\w-]+-)?cdn-cache-control$|^surrogate-control$/;
+
+/** The length of the shortest of their names. */
+const SHORTEST = 17;
+
+/** Returns the names, in lower case, of the fields that speak to some of the shared caches. */
+function targetedFields(headers: HeaderLines): readonly string[] {
+  const names = new Set<string>();
+  for (let index = 0; index < headers.length; index += 2) {
+    const name = headers[index] ?? "";
+    if (name.length < SHORTEST) continue;
+    const lower = name.toLowerCase();
+    if (TARGETED.test(lower)) names.add(lower);
+  }
+  return [...names];
+}
+
+/** Tells whether directives let a shared cache store an answer that any cache may store. */
+function isForAll(
+  method: string,
+  directives: ReadonlyMap<string, string>,
+  expires: number | undefined,
+): boolean {
+  // With names of fields behind it, all but those may be stored (RFC 9111 section 5.2.2.7).
+  if (directives.get("private") === "" || directives.has("no-store")) return false;
+  const told = directives.get("s-maxage") ?? directives.get("max-age");
+  const lifetime = told === undefined ? expires : Number(told);
+  if (lifetime === undefined) return directives.has("public") && method !== "POST";
+  // A response that is stale from the start says that it must not be reused; what is no number may mean anything.
+  return !(lifetime <= 0);
+}
+
+function directivesOf(headers: HeaderLines, name: string): ReadonlyMap<string, string> {
+  const directives = new Map<string, string>();
+  for (const directive of listMembers(allValues(headers, name))) {
+    const [word = "", value = ""] = directive.split("=");
+    directives.set(word, value.replaceAll('"', ""));
+  }
+  return directives;
+}
+
+/** Returns for how long a response is fresh by `Expires`, in milliseconds; what is no date means the past (RFC 9111 section 5.3). */
+function lifetimeOf(headers: HeaderLines, now: number): number | undefined {
+  const expires = firstValue(headers, "expires");
+  if (expires === undefined) return undefined;
+  const end = parseDate(expires);
+  return end === undefined ? 0 : end - (parseDate(firstValue(headers, "date") ?? "") ?? now);
+}
+
+/** Reads a date; what is none, such as `0`, may look like one to the runtime. */
+function parseDate(text: string): number | undefined {
+  const time = /[a-z]/i.test(text) ? Date.parse(text) : NaN;
+  return Number.isNaN(time) ? undefined : time;
 }
 
 /**
  * Returns the response with tokens on it. Cookies and header lines of the same names that the app set are dropped, for
- * a client would believe the later one. A response to a safe method becomes private: no cache that serves many users
- * may store what belongs to one of them (RFC 9111 section 5.2.2.7).
+ * a client would believe the later one. A response that a cache might store becomes private: no cache that serves many
+ * users may store what belongs to one of them (RFC 9111 section 5.2.2.7).
  *
  * @param response The response to put the tokens on.
  * @param method The request's method.
@@ -115,12 +173,12 @@ export function withTokens(
   minted: readonly Minted[],
   carriage: Carriage,
 ): ResponseMessage {
-  const cookies = carriage.byHeader ? [] : minted.flatMap(cookiesOf);
+  const cookies = carriage.byCookie ? minted.flatMap(cookiesOf) : [];
   const headers = withoutTokens(response.headers, cookies);
   for (const { name, value } of cookies)
     headers.push("Set-Cookie", formatCookie(name, value, carriage));
   if (carriage.byHeader) headers.push(HEADER_NAME, headerOf(minted, carriage.reset));
-  if (method === "GET" || method === "HEAD") makePrivate(headers);
+  if (isStorable(method, headers)) makePrivate(headers);
   return { ...response, headers, source: undefined };
 }
 
@@ -165,6 +223,12 @@ function headerOf(minted: readonly Minted[], reset: boolean): string {
 
 /** Adds `private` to what a response says of caching, and takes away what would speak against it. */
 function makePrivate(headers: HeaderLines): void {
+  for (const name of targetedFields(headers)) {
+    const directives = directivesOf(headers, name);
+    // Not every one of these knows `private`.
+    if (directives.get("private") !== "" && !directives.has("no-store"))
+      headers.push(name, "no-store");
+  }
   const directives = allValues(headers, "cache-control")
     .flatMap((value) => value.split(","))
     .map((directive) => directive.trim())

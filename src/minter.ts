@@ -1,6 +1,7 @@
 import type { Claim, Claims } from "./claims.ts";
 import { timeOfDay } from "./clock.ts";
-import { cameSecurely } from "./peer.ts";
+import { firstValue } from "./headers.ts";
+import { cameSecurely, isOfPage } from "./peer.ts";
 import { type Database, standingOf } from "./judge.ts";
 import { andThen, each } from "./maybe-promise.ts";
 import type { IncomingRequest, ResponseMessage } from "./message.ts";
@@ -59,7 +60,8 @@ export function createMinter(
   function mint(response: ResponseMessage, facts: MintFacts): MaybePromise<ResponseMessage> {
     const { request, claims, wrote } = facts;
     if (!isDue(facts)) return response;
-    if (response.status === 101 || isShareable(request.method, response.headers)) return response;
+    if (response.status === 101) return response;
+    if (isShareable(request.method, response.headers, timeOfDay(clock))) return response;
     // The positions are read as late as can be, so that they cover what the app has done.
     const found = each(databases, (one, index) =>
       orReport(() => tokenOf(one, claims.claims[index], wrote)),
@@ -91,7 +93,13 @@ export function createMinter(
       ];
     });
     if (minted.length === 0) return response;
-    return withTokens(response, request.method, minted, carriage(request, claims, reset));
+    const isOnTheWay = isRedirect(response);
+    return withTokens(
+      response,
+      request.method,
+      minted,
+      carriage(request, claims, reset, isOnTheWay),
+    );
   }
 
   /** Makes the token of one database, and tells whether it covers what the client holds. */
@@ -141,10 +149,17 @@ export function createMinter(
     });
   }
 
-  function carriage(request: IncomingRequest, claims: Claims, reset: boolean): Carriage {
+  function carriage(
+    request: IncomingRequest,
+    { byHeader, byCookie }: Claims,
+    reset: boolean,
+    isOnTheWay: boolean,
+  ): Carriage {
     const { cookieExpiry, secureCookie } = settings;
     return {
-      byHeader: claims.byHeader,
+      byHeader,
+      // A browser sends no header with the page that it loads next, and follows a redirect with the header as it was.
+      byCookie: !byHeader || byCookie || isOnTheWay || isOfPage(request),
       reset,
       expiry: cookieExpiry,
       secure: secureCookie === "auto" ? cameSecurely(request) : secureCookie,
@@ -161,7 +176,12 @@ export function createMinter(
         written: true,
         seen: true,
       }));
-      return withTokens(response, request.method, minted, carriage(request, claims, true));
+      return withTokens(response, request.method, minted, carriage(request, claims, true, false));
     },
   };
+}
+
+/** Tells whether a client may follow an answer without showing it to whoever has asked (RFC 9110 section 15.4). */
+function isRedirect({ status, headers }: ResponseMessage): boolean {
+  return status >= 300 && status < 400 && firstValue(headers, "location") !== undefined;
 }

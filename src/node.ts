@@ -113,7 +113,7 @@ export function createNode(settings: ResolvedOptions): Node {
     judge: (claims) =>
       andThen(
         orReport(() => judgeClaims(claims)),
-        (verdict) => verdict ?? { ...BEHIND, believed: claims, forged: false },
+        (verdict) => verdict ?? { ...BEHIND, believed: claims, discounted: undefined },
       ),
     waitFor: async ({ claims }, timeout, request) => {
       const leave = takeSeat(request);

@@ -1,4 +1,13 @@
-import { checkNames, fieldName, finite, number, oneOf, path, show } from "./check.ts";
+import {
+  checkFunction,
+  checkNames,
+  fieldName,
+  finite,
+  number,
+  oneOf,
+  path,
+  show,
+} from "./check.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import type { Transport } from "./message.ts";
 import { compilePattern, type Pattern } from "./pattern.ts";
@@ -340,6 +349,10 @@ export function resolveOptions(options: ProxyOptions): ResolvedOptions {
   const { target, storage } = options;
   checkNames(options, KNOWN);
   checkStorage("storage", storage);
+  checkFunction("onError", options.onError);
+  checkFunction("onDecision", options.onDecision);
+  checkFunction("onTarget", options.onTarget);
+  checkFunction("transport", options.transport);
   const keyring = options.signing && createKeyring(options.signing);
   return {
     origin: typeof target === "function" ? "" : parseOrigin("target", target),

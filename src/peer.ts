@@ -13,6 +13,15 @@ export function cameSecurely(request: IncomingRequest): boolean {
 }
 
 /**
+ * Tells whether a browser has made the request for a page of the same site, so that it keeps cookies
+ * (https://www.w3.org/TR/fetch-metadata/#sec-fetch-site-header). Older ones, and pages without TLS, do not tell.
+ */
+export function isOfPage(request: IncomingRequest): boolean {
+  const site = firstValue(request.headers, "sec-fetch-site");
+  return site === "same-origin" || site === "same-site";
+}
+
+/**
  * Returns whom a request counts for: the peer, or, behind trusted proxies, the last address that is none of theirs.
  *
  * @param request The client's request.

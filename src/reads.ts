@@ -24,6 +24,9 @@ const MUST_WRITE = "the app found that it must write";
 
 const OTHER_HISTORY = "the token is of another history";
 
+/** Why a read runs here although its client holds a token for more. */
+const DISCOUNTED = { forged: "the token is made up", foreign: OTHER_HISTORY } as const;
+
 /**
  * Creates the part of the policy that answers reads. A read whose client has seen what this node has yet to apply goes
  * down a ladder: it waits, then it goes to the primary, then it may be stale, then it is refused.
@@ -49,9 +52,10 @@ export function createReads(
 
   async function judged(unjudged: Trail): Promise<ResponseMessage> {
     const { claims } = unjudged;
-    const { standing, isBehind, believed, forged } = await node.judge(claims);
+    const { standing, isBehind, believed, discounted } = await node.judge(claims);
     const trail: Trail = { ...unjudged, isBehind };
-    if (standing === "caught up") return here(trail, forged ? "the token is made up" : standing);
+    if (standing === "caught up")
+      return here(trail, discounted === undefined ? standing : DISCOUNTED[discounted]);
     if ((await node.primary()).at === "here") return lostPast(trail);
     return standing === "foreign" ? foreign(trail, believed) : behind(trail, believed);
   }

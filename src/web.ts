@@ -1,4 +1,4 @@
-import { firstValue } from "./headers.ts";
+import { allValues, filterLines, firstValue } from "./headers.ts";
 import type { Body, HeaderLines, IncomingRequest, ResponseMessage, Transport } from "./message.ts";
 
 /** Marks what `connectionInfo()` made; shared by all copies of this module that a process may have loaded. */
@@ -71,7 +71,7 @@ export function toRequest(message: IncomingRequest): Request {
   const hasBody = message.body !== null && message.method !== "GET" && message.method !== "HEAD";
   const init: RequestInit & { duplex: "half" } = {
     method: message.method,
-    headers: headerPairs(message.headers),
+    headers: requestPairs(message.headers),
     body: hasBody && message.body !== null ? toStream(message.body) : null,
     signal: message.signal,
     duplex: "half",
@@ -115,11 +115,22 @@ function toBodyInit(body: Body): BodyInit {
 }
 
 /** Returns header lines as pairs, as `Headers` takes them. */
-export function headerPairs(lines: HeaderLines): [string, string][] {
+function headerPairs(lines: HeaderLines): [string, string][] {
   const pairs: [string, string][] = [];
   for (let index = 0; index < lines.length; index += 2)
     pairs.push([lines[index] ?? "", lines[index + 1] ?? ""]);
   return pairs;
+}
+
+/**
+ * Returns the lines of a request as pairs, with its cookies in one line, as they were meant (RFC 9113 section 8.2.3):
+ * Deno's `Headers` would join them by commas, which are part of a cookie's value.
+ */
+export function requestPairs(lines: HeaderLines): [string, string][] {
+  const cookies = allValues(lines, "cookie");
+  if (cookies.length < 2) return headerPairs(lines);
+  const others = filterLines(lines, (name) => name !== "cookie");
+  return [...headerPairs(others), ["Cookie", cookies.join("; ")]];
 }
 
 /** Makes a stream of a body. Nothing is read ahead, so that a slow reader slows the writer down. */

@@ -424,6 +424,18 @@ describe("configure(): YAML as strict as LiteFS", () => {
       '5: proxy.databases: "a b" is no word of up to 64 letters, digits, "_", ".", "~" or "-"',
     ],
     [
+      "  databases: [..]",
+      '5: proxy.databases: ".." is not a plain name, write one such as "my.db"',
+    ],
+    [
+      "  databases: [users, seen_x]",
+      '5: proxy.databases: "seen_x" would share a cookie with another one, call it otherwise than "seen" and "seen_…"',
+    ],
+    [
+      '  signing-keys: ["k1:0123456789abcdef", "k1:fedcba9876543210"]',
+      '5: proxy.signing-keys: two keys are called "k1", give each a name of its own',
+    ],
+    [
       "  signing-keys: [k1]",
       '5: proxy.signing-keys: a key has no colon, write one such as "k1:SECRET"',
     ],

@@ -931,5 +931,13 @@ describe("consistency() of @txid/proxy/fetch", () => {
       () => consistency({ storage: memory({ position: position(0) }), reads: "never" as "off" }),
       TypeError,
     );
+    // What TypeScript would not let through may come from JavaScript.
+    const text = "X-Forwarded-For" as unknown as () => string;
+    const message =
+      /^Cannot create proxy: `clientAddress` must be a function, received "X-Forwarded-For"$/;
+    assert.throws(() => wrapper({ storage: memory(), clientAddress: text }), { message });
+    assert.throws(() => consistency({ storage: memory(), clientAddress: text }), { message });
+    const app = { fetch: () => new Response() } as unknown as () => Response;
+    assert.throws(() => wrapper({ storage: memory() })(app), /must be a fetch handler/);
   });
 });

@@ -9,6 +9,7 @@ import {
   TransportError,
 } from "../src/index.ts";
 import { settled } from "./fake-clock.ts";
+import { eventually } from "./http1-wire.ts";
 import {
   begin,
   cookie,
@@ -220,6 +221,43 @@ describe("createProxy() where every node takes writes", () => {
     }
     const strict = await replica({ foreignTokens: "error" }).send("GET", "/", FOREIGN);
     assert.equal(strict.status, 412);
+  });
+
+  it("lets nobody wait for what another cluster has, which never comes, and heals the token", async () => {
+    for (const foreignTokens of ["primary", "ignore"] as const) {
+      for (const method of ["GET", "POST"]) {
+        const one = replica({ cluster: "blue", foreignTokens });
+        const response = await one.send(method, "/", ["Txid", `${T28}//green`]);
+        assert.equal(response.status, 200);
+        assert.deepEqual(header(response, "txid"), [`${T27}/h/blue;reset`]);
+      }
+    }
+  });
+
+  it("lets nobody wait for a signed token once it does not count any more", async () => {
+    const signing = { keys: [{ id: "k1", secret: "0123456789abcdef" }] };
+    const before = replica({ signing });
+    before.storage.setPosition(T28);
+    const token = header(await before.send("POST", "/", ["Txid", "0"]), "txid")[0] ?? "";
+    for (const [time, status] of [
+      [359_000, 504],
+      [361_000, 200],
+    ] as const) {
+      for (const method of ["GET", "POST"]) {
+        const restored = replica({ signing, waitTimeout: 0 });
+        restored.storage.setHistory(undefined);
+        await restored.clock.advance(time);
+        const pending = begin(restored.send(method, "/", ["Txid", token]));
+        await eventually(
+          () => {
+            void restored.clock.advance(0);
+            return pending.response() !== undefined;
+          },
+          () => "for an answer",
+        );
+        assert.equal(pending.response()?.status, status);
+      }
+    }
   });
 
   it("waits for what is missing beside the token of another history", async () => {

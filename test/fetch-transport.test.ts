@@ -38,6 +38,14 @@ describe("fetchTransport()", () => {
     assert.deepEqual(response.headers.slice(-2), ["location", "/b"]);
   });
 
+  it("sends cookies that came in several lines as one list", async () => {
+    const transport = fetchTransport((_, init) => {
+      assert.equal(new Headers(init.headers).get("cookie"), "a=1; b=2, 3");
+      return Promise.resolve(new Response());
+    });
+    await transport(get({ headers: ["Host", "a", "Cookie", "a=1", "cookie", "b=2, 3"] }));
+  });
+
   it("streams the body and leaves out what fetch takes into its own hands", async () => {
     const transport = fetchTransport(async (_, init) => {
       const names = (init.headers as [string, string][]).map(([name]) => name);

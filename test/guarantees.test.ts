@@ -168,6 +168,48 @@ describe("createProxy() with clients that use the header", () => {
   });
 });
 
+describe("createProxy() with a browser that sends the header and cookies", () => {
+  it("takes a token of a lost past out of the cookies as well, so that it asks the primary once", async () => {
+    const one = node(here);
+    const both = ["Txid", T26, ...cookie(T28)];
+    const healed = await one.send("GET", "/", both);
+    assert.deepEqual(header(healed, "txid"), [`${T27};reset`]);
+    assert.equal(minted(healed), T27);
+    assert.equal(mintedSeen(healed), T27);
+    const strict = await node(here, { foreignTokens: "error" }).send("GET", "/", both);
+    assert.equal(mintedSeen(strict), "");
+    const plain = await one.send("GET", "/", ["Txid", T28]);
+    assert.deepEqual(header(plain, "set-cookie"), []);
+  });
+
+  it("gives it both, for the page that it loads next comes without the header", async () => {
+    const one = node(here);
+    const page: HeaderLines = ["Sec-Fetch-Site", "same-origin"];
+    for (const known of [cookie(T26), page]) {
+      const written = await one.send("POST", "/", ["Txid", T26, ...known]);
+      assert.deepEqual(header(written, "txid"), [T27]);
+      assert.equal(minted(written), T27);
+      const read = await one.send("GET", "/", ["Txid", T26, ...known]);
+      assert.equal(mintedSeen(read), T27);
+      assert.equal(minted(read), undefined);
+    }
+    const foreign = await one.send("POST", "/", ["Txid", T26, "Sec-Fetch-Site", "cross-site"]);
+    assert.deepEqual(header(foreign, "set-cookie"), []);
+  });
+
+  it("puts the token of a redirect into a cookie too: the browser follows it with the header as it was", async () => {
+    const one = node(here);
+    const answer = { status: 303, statusText: "", headers: ["Location", "/items"], body: null };
+    one.app.answer = () => Promise.resolve(answer);
+    const response = await one.send("POST", "/items", ["Txid", T26]);
+    assert.deepEqual(header(response, "txid"), [T27]);
+    assert.equal(minted(response), T27);
+    one.app.answer = () => Promise.resolve({ ...answer, headers: [] });
+    const stays = await one.send("POST", "/items", ["Txid", T26]);
+    assert.deepEqual(header(stays, "set-cookie"), []);
+  });
+});
+
 describe("createProxy() with caches", () => {
   const cases: [string, HeaderLines, boolean][] = [
     ["nothing is said", [], true],
@@ -646,6 +688,16 @@ describe("createProxy() with clusters and signatures", () => {
 });
 
 describe("createProxy() with several databases", () => {
+  it("waits for one of them though the token of another does not count", async () => {
+    const users = { position: () => T26, primary: () => elsewhere };
+    const one = node(elsewhere, { databases: { users }, foreignTokens: "ignore", cluster: "blue" });
+    const response = await answered(one, "GET", "/", ["Txid", `${T28}//green, users=${T27}`]);
+    assert.equal(response.status, 504);
+    const met = await answered(one, "GET", "/", ["Txid", `${T28}//green, users=${T26}`]);
+    assert.equal(met.status, 200);
+    assert.deepEqual(header(met, "txid"), [`${T27}//blue;reset, users=${T26}//blue;reset`]);
+  });
+
   it("waits for each of them, and tells of each", async () => {
     let position = T26;
     const users = { position: () => position, primary: () => elsewhere };

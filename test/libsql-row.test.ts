@@ -485,6 +485,22 @@ describe("libsql() with the row", () => {
       }
     });
 
+    it("leaves the row alone where a clock that is wrong or the last epoch would make it unreadable", async () => {
+      let now = Date.UTC(2500, 0, 1);
+      const clock = { ...fakeClock(), date: () => now };
+      const storage = libsql({ client, node: "a", clock });
+      await assert.rejects(storage.promote(), {
+        name: "RangeError",
+        message: "Cannot begin epoch: the clock says Fri, 01 Jan 2500 00:00:00 GMT",
+      });
+      assert.equal(await storage.position(), undefined);
+      now = Date.UTC(2344, 0, 1);
+      await storage.promote();
+      await client.execute(`UPDATE _txid SET epoch = ${2 ** 24 - 1}`);
+      await assert.rejects(storage.promote(), /last epoch/);
+      assert.match((await storage.commit()) ?? "", /^ffffff/);
+    });
+
     it("tells two nodes apart that were promoted at once, by the history", async () => {
       const a = libsql({ client, node: "a" });
       await a.promote();
@@ -596,6 +612,11 @@ describe("libsql() with the row", () => {
     ["a table of SQLite's own", { node: "a", table: "SQLite_schema" }],
     ["an interval of 0", { node: "a", interval: 0 }],
     ["a time-out that is no number", { node: "a", timeout: "5s" }],
+    ["a name that is misspelt", { node: "a", tabel: "x" }],
+    ["a client beside a file", { info: "/data/app.db-info" }],
+    ["a flag that is none", { node: "a", dedicated: "yes" }],
+    ["a primary that is none", { primary: "here" }],
+    ["a primary without a name", { primary: { at: "elsewhere" } }],
   ] as const) {
     it(`refuses ${name}`, () => {
       // What TypeScript would not let through may come from JavaScript.

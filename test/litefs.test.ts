@@ -412,6 +412,14 @@ describe("litefs()", () => {
       });
     }
 
+    it("refuses an option that there is not, and names the one that was meant", () => {
+      const given = { dir: mount.dir, db: "app.db", apii: false } as LiteFSOptions;
+      assert.throws(() => litefs(given), {
+        name: "TypeError",
+        message: "Cannot create storage: `apii` is not an option, did you mean `api`",
+      });
+    });
+
     it("opens nothing, connects to nothing and minds no missing directory", () => {
       storage = open({ dir: join(mount.dir, "missing") });
       assert.equal(storage.position(), undefined);

@@ -9,6 +9,7 @@ const T28 = "0000000000000028";
 const NOW = Date.UTC(2026, 10, 22, 19, 10, 8);
 const COOKIES: Carriage = {
   byHeader: false,
+  byCookie: true,
   reset: false,
   expiry: 300_000,
   secure: false,
@@ -56,10 +57,36 @@ describe("isShareable()", () => {
     ["GET", ["Cache-Control", "max-age=0, s-maxage=60"], true],
     ["POST", ["Cache-Control", "max-age=0", "Content-Location", "/a"], false],
     ["PUT", ["Cache-Control", "max-age=60", "Content-Location", "/a"], false],
+    ["QUERY", [], false],
+    ["QUERY", ["Cache-Control", "public, max-age=60"], true],
+    ["GET", ["Expires", "Thu, 19 Nov 1981 08:52:00 GMT"], false],
+    ["GET", ["Expires", "Sun, 22 Nov 2026 19:10:08 GMT"], false],
+    [
+      "GET",
+      ["Expires", "Sun, 22 Nov 2026 19:10:07 GMT", "Date", "Sun, 22 Nov 2026 19:09:00 GMT"],
+      true,
+    ],
+    [
+      "GET",
+      ["Expires", "Sun, 22 Nov 2026 19:15:08 GMT", "Date", "Sun, 22 Nov 2026 19:15:08 GMT"],
+      false,
+    ],
+    ["GET", ["Expires", "Thu, 19 Nov 1981 08:52:00 GMT", "Cache-Control", "max-age=60"], true],
+    ["POST", ["Expires", "Thu, 19 Nov 1981 08:52:00 GMT", "Content-Location", "/a"], false],
+    ["GET", ["Cache-Control", 'private="x-user", max-age=60'], true],
+    ["POST", ["Cache-Control", 'private="a, b", max-age=60', "Content-Location", "/a"], true],
+    ["GET", ["CDN-Cache-Control", "max-age=600"], true],
+    ["GET", ["CDN-Cache-Control", "max-age=600", "Cache-Control", "no-store"], true],
+    ["GET", ["Netlify-CDN-Cache-Control", "public", "Cache-Control", "private"], true],
+    ["GET", ["Surrogate-Control", "max-age=600"], true],
+    ["GET", ["CDN-Cache-Control", "private, max-age=600"], false],
+    ["GET", ["CDN-Cache-Control", "no-store", "Cache-Control", "max-age=60"], true],
+    ["GET", ["CDN-Cache-Control", "max-age=0"], false],
+    ["POST", ["CDN-Cache-Control", "max-age=600"], false],
   ];
   for (const [method, headers, expected] of cases) {
     it(`says ${expected} of ${method} with ${headers.join(": ") || "nothing"}`, () => {
-      assert.equal(isShareable(method, headers), expected);
+      assert.equal(isShareable(method, headers, NOW), expected);
     });
   }
 });
@@ -117,10 +144,10 @@ describe("withTokens()", () => {
 
   it("writes one header line for all databases", () => {
     const other: Minted = { database: "other", token: undefined, written: true, seen: true };
-    assert.deepEqual(lines("POST", [], [both, other], { byHeader: true, reset: true }), [
-      "Txid",
-      `${T27}/h;reset, other=0;reset`,
-    ]);
+    assert.deepEqual(
+      lines("POST", [], [both, other], { byHeader: true, byCookie: false, reset: true }),
+      ["Txid", `${T27}/h;reset, other=0;reset`],
+    );
   });
 
   const caching: [string[], string[]][] = [
@@ -142,6 +169,28 @@ describe("withTokens()", () => {
       assert.deepEqual(values, after);
     });
   }
+
+  it("makes private what a cache may store: the answer to a QUERY, and to a POST that names what it is", () => {
+    const stored = [
+      "Content-Location",
+      "/a",
+      "Cache-Control",
+      "max-age=0, stale-while-revalidate=9",
+    ];
+    assert.deepEqual(lines("QUERY", [], [both]).slice(-2), ["Cache-Control", "private"]);
+    assert.deepEqual(lines("POST", stored, [both]).slice(-2), [
+      "Cache-Control",
+      "max-age=0, stale-while-revalidate=9, private",
+    ]);
+  });
+
+  it("forbids the caches that are spoken to apart, for they take no notice of Cache-Control", () => {
+    const headers = ["CDN-Cache-Control", "no-cache", "Surrogate-Control", "no-store"];
+    const all = lines("GET", headers, [both]);
+    const values = all.filter((_, index) => /^cdn-cache-control$/i.test(all[index - 1] ?? ""));
+    assert.deepEqual(values, ["no-cache", "no-store"]);
+    assert.equal(all.filter((line) => /^surrogate-control$/i.test(line)).length, 1);
+  });
 
   it("says nothing of caching on the answer to a write", () => {
     assert.ok(!lines("POST", [], [both]).includes("Cache-Control"));

@@ -752,6 +752,18 @@ describe("createProxy() with what the client sees", () => {
 });
 
 describe("createProxy() with a fetch handler for a target", () => {
+  it("gives an app in this process its cookies as one list, whatever lines they came in", async () => {
+    const given: (string | null)[] = [];
+    const one = node(here, {
+      target: (request) => {
+        given.push(request.headers.get("cookie"));
+        return new Response();
+      },
+    });
+    await one.send("GET", "/", ["Cookie", "a=1", "X-A", "1", "cookie", "b=2"]);
+    assert.deepEqual(given, ["a=1; b=2"]);
+  });
+
   it("hands the app the very request and the client the very response", async () => {
     const seen: Request[] = [];
     const answered: Response[] = [];

@@ -54,6 +54,24 @@ describe("npm run simulate", () => {
   );
 });
 
+describe("npm run simulate with flags", () => {
+  it("refuses what it does not know, for none of no worlds fails, and explains itself", async () => {
+    const run = async (...flags: string[]): Promise<string> =>
+      promisify(execFile)(process.execPath, [...process.execArgv, main, ...flags]).then(
+        ({ stdout }) => stdout,
+        (error: { readonly code: number; readonly stderr: string }) =>
+          `${error.code} ${error.stderr}`,
+      );
+    assert.equal(
+      await run("--seeds", "1e3x"),
+      '2 --seeds: "1e3x" is not a number from 1 up, see --help\n',
+    );
+    assert.match(await run("--seeds", "0"), /^2 --seeds/);
+    assert.match(await run("--speed"), /^2 .*--speed.*, see --help\n$/);
+    assert.match(await run("--help"), /^Usage: npm run simulate/);
+  });
+});
+
 /** Runs worlds in a process of their own, and returns what it tells of them. */
 async function runWorlds(from: number, count: number): Promise<string> {
   const range = ["--from", String(from), "--seeds", String(count)];

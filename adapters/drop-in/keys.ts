@@ -110,6 +110,14 @@ export interface Values {
   "reuse-port": boolean;
 }
 
+/** The keys that sign tokens, as each is written. */
+const signingKeys = list(
+  [],
+  "ID:SECRET",
+  "Keys that sign the tokens: the first one signs",
+  parseKey,
+);
+
 /** The table of all keys: the file, the flags, the help and the defaults are made from it. */
 export const keys: { readonly [Name in keyof Values]: Key<Values[Name]> } = {
   addr: word({
@@ -185,10 +193,12 @@ export const keys: { readonly [Name in keyof Values]: Key<Values[Name]> } = {
     [],
     "NAME",
     "Further databases of the app, each with tokens of its own",
-    parseWord,
+    parseFurther,
   ),
   "signing-keys": {
-    ...list([], "ID:SECRET", "Keys that sign the tokens: the first one signs", parseKey),
+    ...signingKeys,
+    fromFile: (value) => apart(signingKeys.fromFile(value)),
+    fromFlags: (texts) => apart(signingKeys.fromFlags(texts)),
     show: (value) => `[${value.map((key) => `"${key.slice(0, key.indexOf(":"))}:…"`).join(", ")}]`,
   },
   cluster: word({
@@ -371,6 +381,26 @@ function parseDatabase(text: string): string {
   const name = text.split("/").at(-1) ?? "";
   const mend = /^\.*$/.test(name) ? 'write one such as "my.db"' : `write "${name}"`;
   throw new ConfigError(`"${text}" is not a plain name, ${mend}`);
+}
+
+/** Refuses two signing keys of one name. */
+function apart(keys: readonly string[]): readonly string[] {
+  const ids = new Set<string>();
+  for (const key of keys) {
+    const id = key.slice(0, key.indexOf(":"));
+    if (ids.has(id))
+      throw new ConfigError(`two keys are called "${id}", give each a name of its own`);
+    ids.add(id);
+  }
+  return keys;
+}
+
+/** Reads the name of a further database, which is part of cookies' names: what is seen of the first one has such a one. */
+function parseFurther(text: string): string {
+  if (text !== "seen" && !text.startsWith("seen_")) return parseWord(parseDatabase(text));
+  throw new ConfigError(
+    `${JSON.stringify(text)} would share a cookie with another one, call it otherwise than "seen" and "seen_…"`,
+  );
 }
 
 function parseWord(text: string): string {

@@ -12,6 +12,9 @@ export const ROW: Parts = { high: 6 };
 /** Positions of the file `-info`: 2 ** 32 generations of 2 ** 32 frames. */
 export const INFO: Parts = { high: 8 };
 
+/** The last one of the row's epochs. */
+export const LAST_EPOCH: number = 16 ** ROW.high - 1;
+
 const DIGITS = 16;
 
 /**
@@ -30,6 +33,11 @@ function hex(value: number, digits: number): string {
   if (!Number.isSafeInteger(value) || value < 0 || value >= 16 ** digits)
     throw new RangeError(`Cannot read position: ${value} does not fit`);
   return value.toString(16).padStart(digits, "0");
+}
+
+/** Returns the high part of a position. */
+export function epochOf({ high }: Parts, position: Position): number {
+  return Number.parseInt(position.slice(0, high), 16);
 }
 
 /**

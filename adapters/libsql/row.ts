@@ -3,7 +3,7 @@ import type { Position, Primary } from "../../src/storage.ts";
 import { isNodeName, primaryNamed } from "../storage/primary.ts";
 import type { History } from "../storage/history.ts";
 import { type AnswerRow, type Asker, createShared, type LibSQLClient } from "./client.ts";
-import { formatPosition, gapWithin, ROW } from "./position.ts";
+import { epochOf, formatPosition, gapWithin, LAST_EPOCH, ROW } from "./position.ts";
 import type { Source } from "./source.ts";
 
 /** The row that is the position. */
@@ -165,6 +165,9 @@ export function createRow(options: RowOptions, asker: Asker, clock: Clock, histo
 
   function insert(): string {
     const epoch = Math.max(1, Math.floor((date() - BEGIN) / EPOCH));
+    // A row that nobody can read any more would be worse than none.
+    if (epoch > LAST_EPOCH)
+      throw new RangeError(`Cannot begin epoch: the clock says ${new Date(date()).toUTCString()}`);
     return `INSERT INTO ${name} (id, epoch, n, primary_node, history, written_at) VALUES (1, ${epoch}, 0, ${owner}, ${WORD}, ${date()})`;
   }
 
@@ -179,8 +182,12 @@ export function createRow(options: RowOptions, asker: Asker, clock: Clock, histo
     historyAt: history.checksum,
     gap: (ahead, behind) => gapWithin(ROW, ahead, behind),
     promote: async () => {
+      const beginning = insert();
       await asker.write(writer(), create);
-      await asker.write(writer(), `${insert()} ON CONFLICT (id) DO UPDATE SET ${RAISE}`);
+      const last = await stateIn(writer(), select);
+      if (last !== undefined && epochOf(ROW, last.position) >= LAST_EPOCH)
+        throw new RangeError("Cannot promote: the row is in the last epoch that there is");
+      await asker.write(writer(), `${beginning} ON CONFLICT (id) DO UPDATE SET ${RAISE}`);
       roleAt = -Infinity;
       passed = undefined;
       const state = written(await stateIn(writer(), select));

@@ -1,7 +1,5 @@
 /**
- * Runs worlds and judges them: `node --import tsx test/simulation/main.ts --seeds 5000`. A seed that fails is made
- * smaller and told step by step; `--seed 7` tells that of seed 7, `--mutants` hunts the faults that must be found,
- * `--hashes` prints what tells whether the same has happened.
+ * Runs worlds and judges them: `node --import tsx test/simulation/main.ts --seeds 5000`.
  *
  * @module
  */
@@ -11,16 +9,53 @@ import { hunt, MUTANTS } from "./mutants.ts";
 import type { Limits } from "./plan.ts";
 import { explain, shrink, simulate, type Verdict } from "./simulate.ts";
 
-const { values } = parseArgs({
-  options: {
-    seeds: { type: "string", default: "1000" },
-    from: { type: "string", default: "1" },
-    seed: { type: "string" },
-    limits: { type: "string", default: "{}" },
-    mutants: { type: "boolean", default: false },
-    hashes: { type: "boolean", default: false },
-  },
-});
+const USAGE = `Usage: npm run simulate -- [options]
+
+Lets simulated clusters happen and judges what their clients were shown. The first one that breaks a promise is made
+smaller and told step by step.
+
+  --seeds N      how many (1000)
+  --from N       the first one (1)
+  --seed N       tells this one alone, step by step
+  --limits JSON  makes it smaller, as a run has said that it may be ({})
+  --mutants      looks for each of the faults that must be found, in so many seeds
+  --hashes       prints for each seed what tells whether the same has happened elsewhere
+  --help         this text
+`;
+
+const options = {
+  seeds: { type: "string", default: "1000" },
+  from: { type: "string", default: "1" },
+  seed: { type: "string" },
+  limits: { type: "string", default: "{}" },
+  mutants: { type: "boolean", default: false },
+  hashes: { type: "boolean", default: false },
+  help: { type: "boolean", default: false },
+} as const;
+
+type Values = ReturnType<typeof parseArgs<{ options: typeof options }>>["values"];
+
+/** Reads the command line; what is wrong with it is said, and there is nothing to do then. */
+function readValues(): Values | undefined {
+  try {
+    const { values } = parseArgs({ options });
+    checkNumbers(values);
+    return values;
+  } catch (error) {
+    if (!(error instanceof TypeError || error instanceof RangeError)) throw error;
+    process.stderr.write(`${error.message}, see --help\n`);
+    return undefined;
+  }
+}
+
+/** Refuses what is no number: none of no worlds fails. */
+function checkNumbers(values: Values): void {
+  for (const name of ["seeds", "from", "seed"] as const) {
+    const text = values[name];
+    if (text !== undefined && !/^[1-9]\d{0,14}$/.test(text))
+      throw new RangeError(`--${name}: "${text}" is not a number from 1 up`);
+  }
+}
 
 /** Tells a world step by step. */
 async function replay(seed: number, limits: Limits): Promise<Verdict> {
@@ -85,7 +120,11 @@ function say(text: string): void {
   process.stdout.write(`${text}\n`);
 }
 
-async function main(): Promise<boolean> {
+async function main(values: Values): Promise<boolean> {
+  if (values.help) {
+    process.stdout.write(USAGE);
+    return true;
+  }
   if (values.mutants) return huntAll(Number(values.seeds));
   if (values.hashes) return hashAll(Number(values.from), Number(values.seeds));
   if (values.seed === undefined) return runAll(Number(values.from), Number(values.seeds));
@@ -94,4 +133,6 @@ async function main(): Promise<boolean> {
   return (await replay(Number(values.seed), limits)).violations.length === 0;
 }
 
-process.exitCode = (await main()) ? 0 : 1;
+const values = readValues();
+if (values === undefined) process.exitCode = 2;
+else process.exitCode = (await main(values)) ? 0 : 1;

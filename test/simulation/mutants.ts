@@ -330,7 +330,8 @@ export async function withMutant<T>(
     await cp(join(ROOT, "src"), join(directory, "src"), { recursive: true });
     await mkdir(join(directory, "adapters"));
     const client = join("adapters", "client.ts");
-    await cp(join(ROOT, client), join(directory, client));
+    for (const part of [client, join("adapters", "client")])
+      await cp(join(ROOT, part), join(directory, part), { recursive: true });
     for (const { file, text, replacement } of changes) {
       const old = await readFile(join(directory, file), "utf8");
       const [before = "", after, ...more] = old.split(text);
