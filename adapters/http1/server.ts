@@ -78,6 +78,12 @@ export function createHttp1Server(
   const context = createContext(handler, options, () => draining);
   const connections = new Set<ServerConnection>();
   const server = createServer({ allowHalfOpen: true }, (socket) => {
+    if (socket.remoteAddress === undefined) {
+      // A client that has left before it was let in: nobody would see an answer, and nobody knows whom to believe.
+      socket.on("error", () => {});
+      socket.destroy();
+      return;
+    }
     socket.setNoDelay(true);
     socket.setKeepAlive(true, PROBE_DELAY);
     const connection = serveConnection(socket, context);
