@@ -1,7 +1,6 @@
 import type { Buffer } from "node:buffer";
 import type { Socket } from "node:net";
 import type {
-  HeaderLines,
   IncomingRequest,
   MaybePromise,
   ResponseMessage,
@@ -14,7 +13,7 @@ import { createDeparture, type Departure } from "./departure.ts";
 import { createInbox, type Inbox } from "./inbox.ts";
 import { type Limits, LINGER } from "./limits.ts";
 import { parseRequestHead, ProtocolError, type RequestHead } from "./parse.ts";
-import { frameResponse, informationalHead, plain, switchingHead } from "./response.ts";
+import { frameResponse, informationalHead, plain } from "./response.ts";
 import { createTunnel, joinTunnels } from "./tunnel.ts";
 import { drained, letGo, writeBody, writeHead } from "./write.ts";
 
@@ -273,7 +272,8 @@ function begin(connection: Connection, head: RequestHead): void {
     body,
     trailers: decoder === undefined ? undefined : () => decoder.trailers(),
     signal: connection.departure.signal,
-    inform: (status, headers) => inform(connection, exchange, status, headers),
+    inform: (status, headers, statusText = "") =>
+      inform(connection, exchange, { status, statusText, headers, body: null }),
     scheme: "http",
     clientAddress: connection.clientAddress,
     canUpgrade: head.upgrade,
@@ -373,7 +373,7 @@ async function switchProtocols(
   const { tunnel } = response;
   if (tunnel === undefined || !exchange.head.upgrade)
     throw new TypeError("Cannot answer: 101 without a tunnel");
-  const head = switchingHead(response);
+  const head = informationalHead(response);
   exchange.answered = true;
   connection.exchange = undefined;
   enter(connection, "tunnel");
@@ -443,12 +443,8 @@ function proceed(connection: Connection, exchange: Exchange): void {
 }
 
 /** Passes an informational response on. */
-function inform(
-  connection: Connection,
-  exchange: Exchange,
-  status: number,
-  headers: HeaderLines,
-): void {
+function inform(connection: Connection, exchange: Exchange, response: ResponseMessage): void {
+  const { status } = response;
   if (status === 100) {
     proceed(connection, exchange);
     return;
@@ -456,7 +452,7 @@ function inform(
   if (exchange.head.minor === 0 || status === 101 || connection.exchange !== exchange) return;
   // Whoever does not read them has no use for them, and an upstream may send them without end.
   if (connection.gone || exchange.answered || connection.socket.writableNeedDrain) return;
-  connection.socket.write(informationalHead(status, headers), "latin1");
+  connection.socket.write(informationalHead(response), "latin1");
 }
 
 /** Tells a client that what it has sent cannot be read, and ends the connection. */

@@ -85,6 +85,8 @@ export const EXCEPTIONS: readonly Exception[] = [
       "passes the trailers of an answer that comes at once",
       "passes the trailers of an answer that comes in pieces",
       "passes the trailers of an upload that comes piece by piece",
+      "removes from the trailers of a request what ends at the connection",
+      "removes from the trailers of an answer what ends at the connection",
     ],
   },
   {

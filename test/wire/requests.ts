@@ -172,6 +172,19 @@ export const requests: Case[] = [
   },
   {
     topic: "requests",
+    name: "removes from the trailers of a request what ends at the connection",
+    run: async (stage) => {
+      const lines = ["Connection: X-Private", "X-Private: 1", "Txid-Hops: 1", "X-Sum: 42"];
+      const trailers = `3\r\nabc\r\n0\r\n${lines.join("\r\n")}\r\n\r\n`;
+      const chunked = "Transfer-Encoding: chunked";
+      const head = closing("POST / HTTP/1.1", stage.host, chunked);
+      const { request } = await stage.exchange(head + trailers, OK);
+      assert.equal(request.content, "abc");
+      assert.equal(unchunk(request.rest).trailers, "X-Sum: 42\r\n\r\n");
+    },
+  },
+  {
+    topic: "requests",
     name: "removes hop-by-hop lines and those that Connection names",
     run: async (stage) => {
       const head = [
