@@ -7,6 +7,7 @@ import {
   firstValue,
   welcomesTrailers,
 } from "./headers.ts";
+import { countForward } from "./max-forwards.ts";
 import {
   type HeaderLines,
   type IncomingRequest,
@@ -49,6 +50,7 @@ export function toUpstream(
   }
   if (options.length > 0) headers.push("Connection", options.join(", "));
   const lines = withForwarded(headers, request, isTrusted);
+  countForward(request.method, lines);
   // HTTP/1.0 may leave Host out, and HTTP/1.1, which the upstream gets, may not (RFC 9112 section 3.2).
   if (firstValue(lines, "host") === undefined)
     lines.unshift("Host", origin.slice(origin.indexOf("//") + 2));

@@ -1,11 +1,6 @@
 import type { Buffer } from "node:buffer";
 import type { Socket } from "node:net";
-import type {
-  IncomingRequest,
-  MaybePromise,
-  ResponseMessage,
-  Transport,
-} from "../../src/index.ts";
+import type { IncomingRequest, MaybePromise, ResponseMessage, Transport } from "../../src/index.ts";
 import { dispose } from "../../src/target.ts";
 import { type BodyDecoder, createBodyDecoder } from "./body.ts";
 import { type Channel, createChannel } from "./channel.ts";
