@@ -91,6 +91,8 @@ interface Connection {
   gone: boolean;
   /** Whether the client has ended its side. */
   ended: boolean;
+  /** Whether the answer's body goes on until the connection ends, as for HTTP/1.0 clients. */
+  isBodyEnd: boolean;
   /** Whether reading rests because the client asks on and on while it is being answered. */
   held: boolean;
   /** Whether the one empty line that may stand before a request has been there. */
@@ -104,8 +106,6 @@ interface Exchange {
   source: AsyncIterator<Uint8Array> | undefined;
   /** Whether the final answer has begun to go out. */
   answered: boolean;
-  /** Whether the answer's body goes on until the connection ends, as for HTTP/1.0 clients. */
-  endsWithConnection: boolean;
   /** Whether the client has been asked for the body (RFC 9110 section 10.1.1). */
   continued: boolean;
 }
@@ -133,6 +133,7 @@ export function serveConnection(socket: Socket, context: ServerContext): ServerC
     channel: undefined,
     gone: false,
     ended: false,
+    isBodyEnd: false,
     held: false,
     skippedEmptyLine: false,
   };
@@ -146,7 +147,7 @@ export function serveConnection(socket: Socket, context: ServerContext): ServerC
     drain: () => {
       if (connection.phase === "idle") socket.destroy();
     },
-    destroy: () => socket.destroy(),
+    destroy: () => breakOff(connection),
   };
 }
 
@@ -172,7 +173,7 @@ function timeLimit({ phase, context }: Connection): number {
 
 function expire(connection: Connection): void {
   if (connection.phase === "head") refuse(connection, new ProtocolError(408, "Request timed out"));
-  else connection.socket.destroy();
+  else breakOff(connection);
 }
 
 function enter(connection: Connection, phase: Phase): void {
@@ -239,7 +240,6 @@ function begin(connection: Connection, head: RequestHead): void {
     head,
     source: undefined,
     answered: false,
-    endsWithConnection: false,
     continued: false,
   };
   connection.exchange = exchange;
@@ -300,7 +300,7 @@ async function serve(
     if (!exchange.answered) void dispose(response);
     if (connection.gone) return;
     context.onError(error);
-    if (exchange.answered) breakOff(connection, exchange);
+    if (exchange.answered) breakOff(connection);
     else await respond(connection, exchange, plain(500, INTERNAL_ERROR));
   }
 }
@@ -326,7 +326,7 @@ async function respond(
     if (socket.writableNeedDrain) await drained(socket);
   } else {
     exchange.source = source;
-    exchange.endsWithConnection = !framed.framing.chunked && framed.framing.length === undefined;
+    connection.isBodyEnd = !framed.framing.chunked && framed.framing.length === undefined;
     const whole = await writeBody({
       socket,
       source,
@@ -336,16 +336,21 @@ async function respond(
       taken: () => drained(socket),
     });
     if (!whole) {
-      breakOff(connection, exchange);
+      breakOff(connection);
       return;
     }
   }
   finish(connection, framed.close);
 }
 
-/** Breaks off an answer so that the client sees that something is missing: no last chunk, no full length, no clean end. */
-function breakOff({ socket }: Connection, { endsWithConnection }: Exchange): void {
-  if (endsWithConnection) socket.resetAndDestroy();
+/**
+ * Breaks the connection off so that the client sees that something is missing of an answer that is under way: no last
+ * chunk, no full length, no clean end.
+ */
+function breakOff({ socket, phase, isBodyEnd }: Connection): void {
+  // Whoever is about to have all of it would lose it to a reset, and a socket that is ending takes none.
+  const isOut = (phase === "closing" || phase === "lingering") && socket.writableLength === 0;
+  if (isBodyEnd && !isOut) socket.resetAndDestroy();
   else socket.destroy();
 }
 
@@ -460,7 +465,7 @@ function refuse(connection: Connection, error: unknown): void {
   abandon(connection, new Error("Request body is malformed", { cause: error }));
   if (midway || refusal === undefined) {
     // Whatever was written now would be read as a part of the response.
-    socket.destroy();
+    breakOff(connection);
     return;
   }
   const { head, whole } = frameResponse(REFUSED, plain(refusal.status, refusal.message), true);
