@@ -1026,6 +1026,21 @@ describe("createHttp1Server()", () => {
   });
 
   describe("close()", () => {
+    it("answers what has come before", async () => {
+      const open = await start(() => text("x"));
+      const [used, fresh] = await Promise.all([open(), open()]);
+      used.send(GET);
+      await used.until("\r\n\r\nx");
+      used.clear();
+      for (const peer of [used, fresh]) peer.send(GET);
+      const closed = server?.close({ timeout: 60_000 });
+      for (const peer of [used, fresh]) {
+        assert.match(await peer.over(), /\r\nConnection: close\r\n\r\nx$/);
+        peer.socket.end();
+      }
+      await closed;
+    });
+
     for (const timeout of [60_000, Infinity]) {
       it(`closes idle connections, lets an answer finish for ${timeout} ms, and takes no more`, async () => {
         let give: (response: ResponseMessage) => void = () => {};
