@@ -16,6 +16,7 @@
  */
 import { systemClock } from "../src/clock.ts";
 import { connectionInfo, type Proxy } from "../src/index.ts";
+import { UNKNOWN_PEER } from "../src/peer.ts";
 import { createHttp1Client } from "./http1/client.ts";
 import { isHost } from "./http1/parse.ts";
 import { badHost, checkProxy, type ListenOptions, type Server, urlOf } from "./listen.ts";
@@ -66,7 +67,7 @@ export function serve(proxy: Proxy, options: ListenOptions): Server {
     fetch: async (request, self) => {
       // Bun joins two Host lines, and takes the value for what it is.
       if (!isHost(request.headers.get("host") ?? "/")) return badHost();
-      const clientAddress = self.requestIP(request)?.address;
+      const clientAddress = self.requestIP(request)?.address ?? UNKNOWN_PEER;
       const info = connectionInfo({ clientAddress, transport: client });
       const response = await proxy.fetch(request, info);
       // Who asks for a tunnel may have sent on as if it were there: that is no next request (RFC 9931).

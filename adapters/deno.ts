@@ -17,6 +17,7 @@
 import { systemClock } from "../src/clock.ts";
 import { connectionInfo, type Proxy } from "../src/index.ts";
 import type { Transport } from "../src/message.ts";
+import { UNKNOWN_PEER } from "../src/peer.ts";
 import { createHttp1Client } from "./http1/client.ts";
 import { LINGER } from "./http1/limits.ts";
 import { isHost } from "./http1/parse.ts";
@@ -76,7 +77,7 @@ export function serve(proxy: Proxy, options: ListenOptions): Server {
       if (coding.toLowerCase() !== "chunked") return badCoding();
       const response = await proxy.fetch(
         request,
-        connectionInfo({ clientAddress: addressOf(info.remoteAddr), transport }),
+        connectionInfo({ clientAddress: addressOf(info.remoteAddr) ?? UNKNOWN_PEER, transport }),
       );
       return request.method === "HEAD" ? unmeasured(response) : response;
     },

@@ -18,6 +18,7 @@
  * @module
  */
 import { checkFunction } from "../src/check.ts";
+import { UNKNOWN_PEER } from "../src/peer.ts";
 import type { MaybePromise } from "../src/storage.ts";
 import { isRunning } from "../src/word.ts";
 import { type ConsistencyOptions, type Controls, createInProcess } from "./in-process.ts";
@@ -31,7 +32,8 @@ export interface FetchOptions<Rest extends readonly unknown[]> extends Consisten
    * Returns the address of the connection's peer from what the server gives beside the request, as with
    * `(request, server: Server) => server.requestIP(request)?.address`. Whoever can choose it chooses for whom he counts,
    * and whether his `X-Forwarded-*` lines are believed: it must come from the connection and not from a header. Left
-   * out: nobody is known, no limit per client holds, and everybody's lines are believed.
+   * out: nobody is known, no limit per client holds, and everybody's lines are believed. Where it returns undefined, as
+   * for a client that has left, nothing of the request's is.
    */
   readonly clientAddress?: ((request: Request, ...rest: Rest) => string | undefined) | undefined;
 }
@@ -77,7 +79,7 @@ export function consistency<Rest extends readonly unknown[] = readonly unknown[]
       );
     return async (request, ...others) => {
       if (isRunning(request)) return fetch(request, ...others);
-      const address = clientAddress?.(request, ...others);
+      const address = clientAddress && (clientAddress(request, ...others) ?? UNKNOWN_PEER);
       return answer<Answer>(request, address, async () => fetch(request, ...others));
     };
   }

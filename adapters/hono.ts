@@ -19,6 +19,7 @@
  */
 import { moving } from "../src/answer.ts";
 import { checkFunction } from "../src/check.ts";
+import { UNKNOWN_PEER } from "../src/peer.ts";
 import { toResponse } from "../src/web.ts";
 import { isRunning, type Txid, txidOf } from "../src/word.ts";
 import { type ConsistencyOptions, type Controls, createInProcess } from "./in-process.ts";
@@ -53,7 +54,7 @@ export interface HonoOptions<C> extends ConsistencyOptions {
    * Returns the address of the connection's peer, as with `(c: Context) => getConnInfo(c).remote.address`. Whoever can
    * choose it chooses for whom he counts, and whether his `X-Forwarded-*` lines are believed: it must come from the
    * connection and not from a header. Left out: nobody is known, no limit per client holds, and everybody's lines are
-   * believed.
+   * believed. Where it returns undefined, as for a client that has left, nothing of the request's is.
    */
   readonly clientAddress?: ((context: C) => string | undefined) | undefined;
 }
@@ -103,7 +104,8 @@ export function consistency<C extends HonoContext = HonoContext>(
       return next();
     }
     let hasRun = false;
-    const response = await answer(request, clientAddress?.(context), async () => {
+    const address = clientAddress && (clientAddress(context) ?? UNKNOWN_PEER);
+    const response = await answer(request, address, async () => {
       // Hono runs what comes behind a middleware once: the request came back because the primary moved meanwhile.
       if (hasRun) return toResponse(moving());
       hasRun = true;

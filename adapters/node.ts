@@ -18,6 +18,7 @@ import type { AddressInfo } from "node:net";
 import { getRequestListener, type HttpBindings } from "@hono/node-server";
 import { systemClock } from "../src/clock.ts";
 import { connectionInfo, type Proxy } from "../src/index.ts";
+import { UNKNOWN_PEER } from "../src/peer.ts";
 import { createHttp1Client } from "./http1/client.ts";
 import { checkProxy, checkReusePort, type ListenOptions, type Server, urlOf } from "./listen.ts";
 
@@ -39,7 +40,7 @@ export async function serve(proxy: Proxy, options: ListenOptions): Promise<Serve
     (request, env) => {
       // The listener is only ever given to an HTTP/1.1 server.
       const { incoming } = env as HttpBindings;
-      const clientAddress = incoming.socket.remoteAddress?.replace(/^::ffff:/i, "");
+      const clientAddress = incoming.socket.remoteAddress?.replace(/^::ffff:/i, "") ?? UNKNOWN_PEER;
       return proxy.fetch(request, connectionInfo({ clientAddress, transport: client }));
     },
     // Global objects belong to the whole process, and other servers in it need the real ones.

@@ -1,5 +1,8 @@
 import type { HeaderLines } from "./message.ts";
 
+/** The field in which the app speaks to the proxy: `wrote`, `unchanged` or `primary`. It never leaves. */
+export const APP_WORD = "txid-app";
+
 /** Tells whether a field name is `name`, which must be in lower case. */
 function isName(field: string | undefined, name: string): boolean {
   return (

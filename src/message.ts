@@ -7,8 +7,11 @@ export type HeaderLines = string[];
 /** The bytes of a message: all of them, or a stream that is pulled, so that a slow reader slows the writer down. */
 export type Body = Uint8Array | AsyncIterable<Uint8Array>;
 
-/** An informational response (1xx other than 101), as it is passed on while the final one is awaited. */
-export type Inform = (status: number, headers: HeaderLines) => void;
+/**
+ * An informational response (1xx other than 101), as it is passed on while the final one is awaited; without a reason
+ * phrase where none is known.
+ */
+export type Inform = (status: number, headers: HeaderLines, statusText?: string) => void;
 
 /** A request as it came from a client, or as it goes to an upstream. */
 export interface RequestMessage {

@@ -3,6 +3,12 @@ import type { IncomingRequest } from "./message.ts";
 import { clientNetwork, type Trust } from "./trust.ts";
 
 /**
+ * Stands for the address of a peer that has one and does not tell it any more, for it has left: nobody trusts it
+ * (RFC 7239 section 6.2).
+ */
+export const UNKNOWN_PEER = "unknown";
+
+/**
  * Tells whether the client's own connection was secured, here or at a proxy in front. Anybody may claim it: the answer
  * decides only over what this client is asked to do with its own cookie.
  */
@@ -35,7 +41,7 @@ export function clientOf(
   header: string | undefined,
 ): string | undefined {
   const peer = request.clientAddress;
-  if (peer === undefined) return undefined;
+  if (peer === undefined || peer === UNKNOWN_PEER) return undefined;
   if (!isTrusted(peer)) return clientNetwork(peer);
   const named = header === undefined ? undefined : firstValue(request.headers, header);
   if (named !== undefined) return clientNetwork(named.trim());

@@ -1,5 +1,6 @@
 import { answer, internalError, noHost } from "./answer.ts";
 import { checkHealth, type Health, healthAnswer } from "./health.ts";
+import { endsHere } from "./max-forwards.ts";
 import { type IncomingRequest, type ResponseMessage, TransportError } from "./message.ts";
 import { createNode } from "./node.ts";
 import { type ProxyOptions, resolveOptions } from "./options.ts";
@@ -74,6 +75,10 @@ export function createProxy(options: ProxyOptions): Proxy {
     const path = decodePath(full);
     if (path === undefined)
       return refuse(request, answer(400, "Bad request: broken escape in the path"));
+    // An app in this process is whom the request has reached.
+    const isElsewhere = settings.app === undefined && request.app === undefined;
+    if (isElsewhere && endsHere(request))
+      return refuse(request, request.method === "OPTIONS" ? capabilities() : notAllowed());
     if (matchesEvery(settings.passthrough, path)) return pass(request);
     if (path === settings.healthPath && (method === "GET" || method === "HEAD"))
       return healthResponse(request);
@@ -144,6 +149,11 @@ const ALLOWED = "GET, HEAD, OPTIONS, QUERY, POST, PUT, PATCH, DELETE";
 
 function notAllowed(): ResponseMessage {
   return answer(405, "Method not allowed", ["Allow", ALLOWED]);
+}
+
+/** Answers a request that asks what this proxy does, and not what the app does (RFC 9110 section 9.3.7). */
+function capabilities(): ResponseMessage {
+  return { status: 204, statusText: "No Content", headers: ["Allow", ALLOWED], body: null };
 }
 
 const PASSTHROUGH = "passthrough pattern";

@@ -1,6 +1,6 @@
 import { type Claims, NO_CLAIMS } from "./claims.ts";
 import { allowTokenHeader } from "./cors.ts";
-import { filterLines, firstValue } from "./headers.ts";
+import { APP_WORD, filterLines, firstValue } from "./headers.ts";
 import type { IncomingRequest, ResponseMessage } from "./message.ts";
 import type { Decision, ResolvedOptions } from "./options.ts";
 import type { Said } from "./word.ts";
@@ -81,9 +81,6 @@ export function createReporter({
     },
   };
 }
-
-/** The field in which the app speaks to the proxy: `wrote`, `unchanged` or `primary`. It never leaves. */
-const APP_WORD = "txid-app";
 
 /** Returns what the app has said to the proxy, if anything. */
 export function appWord({ said }: Trail, response: ResponseMessage): string | undefined {

@@ -1,5 +1,13 @@
 import { type Clock, pause } from "./clock.ts";
-import { allValues, endToEnd, filterLines, firstValue, welcomesTrailers } from "./headers.ts";
+import {
+  allValues,
+  APP_WORD,
+  endToEnd,
+  filterLines,
+  firstValue,
+  welcomesTrailers,
+} from "./headers.ts";
+import { countForward } from "./max-forwards.ts";
 import {
   type HeaderLines,
   type IncomingRequest,
@@ -42,17 +50,19 @@ export function toUpstream(
   }
   if (options.length > 0) headers.push("Connection", options.join(", "));
   const lines = withForwarded(headers, request, isTrusted);
+  countForward(request.method, lines);
   // HTTP/1.0 may leave Host out, and HTTP/1.1, which the upstream gets, may not (RFC 9112 section 3.2).
   if (firstValue(lines, "host") === undefined)
     lines.unshift("Host", origin.slice(origin.indexOf("//") + 2));
+  const { inform, trailers } = request;
   return {
     method: request.method,
     target: request.target,
     headers: lines,
     body: request.body,
-    trailers: request.trailers,
+    trailers: trailers && (() => believable(endToEnd(trailers()), request, isTrusted)),
     signal: request.signal,
-    inform: request.inform,
+    inform: inform && ((status, lines, text) => inform(status, early(lines), text)),
     origin,
     upgrade: upgrade.length > 0,
     once,
@@ -74,7 +84,7 @@ function withForwarded(
   isTrusted: Trust,
 ): HeaderLines {
   const peer = request.clientAddress;
-  const believed = peer === undefined || isTrusted(peer);
+  const believed = isBelieved(peer, isTrusted);
   const isReplaced = believed ? isPathField : isForwardingField;
   const path = believed ? allValues(headers, "x-forwarded-for") : [];
   const lines = headers.some((name, index) => index % 2 === 0 && isReplaced(name))
@@ -88,6 +98,20 @@ function withForwarded(
   if (host !== undefined && firstValue(lines, "x-forwarded-host") === undefined)
     lines.push("X-Forwarded-Host", host);
   return lines;
+}
+
+function isBelieved(peer: string | undefined, isTrusted: Trust): boolean {
+  return peer === undefined || isTrusted(peer);
+}
+
+/** Trailers without what only a trusted proxy may say: an app that counts them among the header lines would believe it. */
+function believable(
+  trailers: HeaderLines,
+  { clientAddress }: IncomingRequest,
+  isTrusted: Trust,
+): HeaderLines {
+  if (trailers.length === 0 || isBelieved(clientAddress, isTrusted)) return trailers;
+  return filterLines(trailers, (name) => !isForwardingField(name));
 }
 
 function isPathField(name: string): boolean {
@@ -148,7 +172,21 @@ export async function exchange(
 
 /** Returns an answer without what ends at the connection that it came on. */
 function passed(response: ResponseMessage): ResponseMessage {
-  return response.status === 101 ? response : { ...response, headers: passable(response) };
+  const { status, trailers } = response;
+  if (status === 101) return response;
+  const headers = passable(response);
+  if (trailers === undefined) return { ...response, headers };
+  return { ...response, headers, trailers: () => withoutWord(endToEnd(trailers())) };
+}
+
+/** The lines of an informational answer that a client may see; it has no content (RFC 9110 section 15.2). */
+function early(headers: HeaderLines): HeaderLines {
+  return filterLines(withoutWord(endToEnd(headers)), (name) => name !== "content-length");
+}
+
+/** Nobody hears the app's word but in the head of its answer, and it never leaves. */
+function withoutWord(lines: HeaderLines): HeaderLines {
+  return filterLines(lines, (name) => name !== APP_WORD);
 }
 
 /** The lines of an answer that a client may see; 204 has no length (RFC 9110 section 8.6). */

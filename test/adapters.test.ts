@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { createServer, type Server as HttpServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { versions } from "node:process";
+import process, { versions } from "node:process";
 import { after, before, describe, it } from "node:test";
 import { Hono } from "hono";
 import type { ListenOptions, Server } from "../adapters/listen.ts";
@@ -65,6 +66,17 @@ async function startApp(): Promise<App> {
   return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, seen, server };
 }
 
+/** Sends a request and breaks the connection while this process stands still, so that it lets nobody in meanwhile. */
+function hitAndRun(port: number, request: string): void {
+  const script = `import("node:net").then(({ connect }) => {
+    const socket = connect(${port}, "127.0.0.1", () =>
+      socket.write(${JSON.stringify(request)}, () => setTimeout(() => socket.resetAndDestroy(), 50)));
+  })`;
+  const flags = "Deno" in globalThis ? ["eval", script] : ["-e", script];
+  const { status, stderr } = spawnSync(process.execPath, flags, { encoding: "utf8" });
+  assert.equal(status, 0, stderr);
+}
+
 for (const [name, serveProxy] of ways) {
   describe(name, () => {
     let app: App;
@@ -96,6 +108,21 @@ for (const [name, serveProxy] of ways) {
       const response = await fetch(`${server.url}/w`, { method: "POST", body: "hello" });
       assert.equal(await response.text(), "saw POST /w hello");
       assert.match(response.headers.getSetCookie().join(), new RegExp(`a=1,b=2,__txid=${T1};`));
+    });
+
+    it("believes nothing of a client that has left before it was let in", async () => {
+      // Connections to the app are kept, so that a request gets there before it is known that its client has left.
+      await Promise.all(
+        [fetch(server.url), fetch(server.url)].map(async (one) => (await one).text()),
+      );
+      const [before, { port }] = [app.seen.length, server];
+      const request =
+        "POST /left HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 192.0.2.1\r\nContent-Length: 0\r\n\r\n";
+      hitAndRun(port, request);
+      await (await fetch(`${server.url}/after`)).text();
+      const left = app.seen.slice(before).filter(({ url }) => url === "/left");
+      for (const { headers } of left)
+        assert.doesNotMatch(String(headers["x-forwarded-for"]), /192/);
     });
 
     it("carries a large body both ways", async () => {

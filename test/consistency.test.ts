@@ -9,7 +9,8 @@ import { streamSSE } from "hono/streaming";
 import { consistency as wrapper, txidOf } from "../adapters/fetch.ts";
 import { consistency, type ConsistencyOptions, type TxidVariables } from "../adapters/hono.ts";
 import { memory, type MemoryStorage } from "../adapters/memory.ts";
-import { createProxy, type Decision, fetchTransport } from "../src/index.ts";
+import { allValues } from "../src/headers.ts";
+import { createProxy, type Decision, fetchTransport, type HeaderLines } from "../src/index.ts";
 import { type FakeClock, fakeClock, settled } from "./fake-clock.ts";
 
 type App = Hono<{ Variables: TxidVariables }>;
@@ -861,6 +862,24 @@ describe("consistency() of @txid/proxy/fetch", () => {
     });
     await clock.advance(5000);
     assert.deepEqual(await Promise.all(statuses), [504, 503, 504]);
+  });
+
+  it("believes nothing of a client whose address is not told any more", async () => {
+    const sent: HeaderLines[] = [];
+    const consistent = wrapper({
+      storage: memory({ position: position(0), primary: { at: "elsewhere", hostname: "p" } }),
+      primaryUrl: () => "http://p.test",
+      transport: ({ headers }) => {
+        sent.push(headers);
+        return Promise.resolve({ status: 200, statusText: "", headers: [], body: null });
+      },
+      clientAddress: () => undefined,
+    });
+    const headers = { "X-Forwarded-For": "192.0.2.1", "Txid-Hops": "1" };
+    await consistent(() => new Response("x"))(
+      new Request("http://app.test/", { method: "POST", headers }),
+    );
+    assert.deepEqual(allValues(sent[0] ?? [], "x-forwarded-for"), ["unknown"]);
   });
 
   it("runs a read once more that must write, where its node has become the primary", async () => {

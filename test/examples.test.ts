@@ -16,6 +16,7 @@ import { dirname, join } from "node:path";
 import { afterEach, beforeEach, describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import { createClient } from "@libsql/client";
 import { parse } from "yaml";
 import { expandEnvironment } from "../adapters/drop-in/expand.ts";
 import { keys } from "../adapters/drop-in/keys.ts";
@@ -267,6 +268,18 @@ async function followCurls(
   return { lines, jar };
 }
 
+/** Writes while somebody else holds the database, as LiteFS does for a moment when it brings a transaction. */
+async function writesPastLock(nodes: readonly Published[], file: string): Promise<void> {
+  const other = createClient({ url: `file:${file}` });
+  const held = await other.transaction("write");
+  const writing = fetch(`${nodes[0]?.url}/notes/locked`, { method: "PUT", body: "x" });
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  await held.rollback();
+  other.close();
+  const response = await writing;
+  assert.deepEqual([response.status, await response.text()], [200, "Written"]);
+}
+
 describe("examples/litefs, started", { timeout: 120_000 }, () => {
   const running = new Set<ChildProcess>();
   let directory: string;
@@ -315,6 +328,7 @@ describe("examples/litefs, started", { timeout: 120_000 }, () => {
       "replica-2: 200 hello from replica-2",
     ]);
     assert.equal(answers.jar.get("__txid"), "0000000000000002");
+    await writesPastLock([...nodes.values()], join(directory, "app.db"));
   });
 });
 
@@ -412,6 +426,7 @@ describe("examples/hono-litefs, started", { timeout: 120_000 }, () => {
     const replica = [...nodes.values()].find(({ name }) => name === "replica-2");
     const health = await fetch(`${replica?.url}/litefs/health`);
     assert.deepEqual([health.status, await health.text()], [200, "OK\n"]);
+    await writesPastLock([...nodes.values()], join(directory, "app.db"));
   });
 });
 

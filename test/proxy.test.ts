@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { firstValue } from "../src/headers.ts";
 import { createProxy, type HeaderLines, type ProxyOptions, TransportError } from "../src/index.ts";
 import { settled } from "./fake-clock.ts";
 import {
@@ -135,6 +136,18 @@ describe("createProxy() with reads", () => {
       assert.equal(replica.seen.length, 1);
     }
     assert.equal(minted(await node(here).send("OPTIONS", "/")), undefined);
+  });
+
+  it("sends OPTIONS and TRACE on no more often than they say, and an app in its process what has come so far", async () => {
+    const none = ["Max-Forwards", "0"];
+    const primary = node(here, { passthrough: ["/open"] });
+    assert.equal((await primary.send("OPTIONS", "/open", none)).status, 204);
+    assert.equal((await primary.send("TRACE", "/open", none)).status, 405);
+    assert.equal(primary.seen.length, 0);
+    await primary.send("TRACE", "/open", ["Max-Forwards", "1"]);
+    assert.equal(firstValue(primary.seen[0]?.headers ?? [], "max-forwards"), "0");
+    const inside = node(here, { target: () => new Response("app") });
+    assert.equal((await inside.send("OPTIONS", "/", none)).status, 200);
   });
 
   it("treats QUERY as a read", async () => {

@@ -1,4 +1,5 @@
 import { Buffer } from "node:buffer";
+import { filterLines } from "../../src/headers.ts";
 import type { HeaderLines } from "../../src/index.ts";
 import type { Limits } from "./limits.ts";
 
@@ -190,10 +191,13 @@ export function parseRequestHead(text: string, limits: Limits): RequestHead {
   if (fields.hosts > 1 || (fields.hosts === 0 && minor === 1))
     throw new ProtocolError(400, "Not exactly one Host");
   const framing = requestFraming(fields, minor);
+  // An HTTP/1.0 client knows no 100, and whoever got its expectation in HTTP/1.1 would wait (RFC 9110 section 10.1.1).
+  const isUnheard = minor === 0 && fields.expectsContinue;
+  const headers = isUnheard ? filterLines(fields.headers, isNoExpect) : fields.headers;
   return {
     method,
-    target: originForm(method, rawTarget, fields.headers),
-    headers: fields.headers,
+    target: originForm(method, rawTarget, headers),
+    headers,
     minor,
     framing,
     // Who asks for a tunnel may have sent on as if it were there: that is no next request (RFC 9931).
@@ -205,6 +209,10 @@ export function parseRequestHead(text: string, limits: Limits): RequestHead {
       hasOption(fields.connection, "upgrade"),
     expectsContinue: fields.expectsContinue && minor === 1,
   };
+}
+
+function isNoExpect(name: string): boolean {
+  return name !== "expect";
 }
 
 /**

@@ -1,5 +1,5 @@
 import { Buffer } from "node:buffer";
-import type { HeaderLines, ResponseMessage } from "../../src/index.ts";
+import type { ResponseMessage } from "../../src/index.ts";
 import { firstValue } from "../../src/headers.ts";
 import { createDateSpeller } from "../../src/http-date.ts";
 import type { RequestHead } from "./parse.ts";
@@ -66,22 +66,12 @@ export function frameResponse(
 }
 
 /**
- * Spells the head that switches protocols.
+ * Spells a head without content: one that informs, or one that switches protocols.
  *
- * @param response The response with status 101.
+ * @param response The response, with a status below 200.
  */
-export function switchingHead(response: ResponseMessage): string {
+export function informationalHead(response: ResponseMessage): string {
   return spellHead(statusLine(response), response.headers, "");
-}
-
-/**
- * Spells an informational head.
- *
- * @param status The status code.
- * @param headers The header section.
- */
-export function informationalHead(status: number, headers: HeaderLines): string {
-  return spellHead(`HTTP/1.1 ${status} `, headers, "");
 }
 
 /**

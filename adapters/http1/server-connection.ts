@@ -1,12 +1,6 @@
 import type { Buffer } from "node:buffer";
 import type { Socket } from "node:net";
-import type {
-  HeaderLines,
-  IncomingRequest,
-  MaybePromise,
-  ResponseMessage,
-  Transport,
-} from "../../src/index.ts";
+import type { IncomingRequest, MaybePromise, ResponseMessage, Transport } from "../../src/index.ts";
 import { dispose } from "../../src/target.ts";
 import { type BodyDecoder, createBodyDecoder } from "./body.ts";
 import { type Channel, createChannel } from "./channel.ts";
@@ -14,7 +8,7 @@ import { createDeparture, type Departure } from "./departure.ts";
 import { createInbox, type Inbox } from "./inbox.ts";
 import { type Limits, LINGER } from "./limits.ts";
 import { parseRequestHead, ProtocolError, type RequestHead } from "./parse.ts";
-import { frameResponse, informationalHead, plain, switchingHead } from "./response.ts";
+import { frameResponse, informationalHead, plain } from "./response.ts";
 import { createTunnel, joinTunnels } from "./tunnel.ts";
 import { drained, letGo, writeBody, writeHead } from "./write.ts";
 
@@ -97,6 +91,8 @@ interface Connection {
   gone: boolean;
   /** Whether the client has ended its side. */
   ended: boolean;
+  /** Whether the answer's body goes on until the connection ends, as for HTTP/1.0 clients. */
+  isBodyEnd: boolean;
   /** Whether reading rests because the client asks on and on while it is being answered. */
   held: boolean;
   /** Whether the one empty line that may stand before a request has been there. */
@@ -110,8 +106,6 @@ interface Exchange {
   source: AsyncIterator<Uint8Array> | undefined;
   /** Whether the final answer has begun to go out. */
   answered: boolean;
-  /** Whether the answer's body goes on until the connection ends, as for HTTP/1.0 clients. */
-  endsWithConnection: boolean;
   /** Whether the client has been asked for the body (RFC 9110 section 10.1.1). */
   continued: boolean;
 }
@@ -139,6 +133,7 @@ export function serveConnection(socket: Socket, context: ServerContext): ServerC
     channel: undefined,
     gone: false,
     ended: false,
+    isBodyEnd: false,
     held: false,
     skippedEmptyLine: false,
   };
@@ -152,7 +147,7 @@ export function serveConnection(socket: Socket, context: ServerContext): ServerC
     drain: () => {
       if (connection.phase === "idle") socket.destroy();
     },
-    destroy: () => socket.destroy(),
+    destroy: () => breakOff(connection),
   };
 }
 
@@ -178,7 +173,7 @@ function timeLimit({ phase, context }: Connection): number {
 
 function expire(connection: Connection): void {
   if (connection.phase === "head") refuse(connection, new ProtocolError(408, "Request timed out"));
-  else connection.socket.destroy();
+  else breakOff(connection);
 }
 
 function enter(connection: Connection, phase: Phase): void {
@@ -245,7 +240,6 @@ function begin(connection: Connection, head: RequestHead): void {
     head,
     source: undefined,
     answered: false,
-    endsWithConnection: false,
     continued: false,
   };
   connection.exchange = exchange;
@@ -273,7 +267,8 @@ function begin(connection: Connection, head: RequestHead): void {
     body,
     trailers: decoder === undefined ? undefined : () => decoder.trailers(),
     signal: connection.departure.signal,
-    inform: (status, headers) => inform(connection, exchange, status, headers),
+    inform: (status, headers, statusText = "") =>
+      inform(connection, exchange, { status, statusText, headers, body: null }),
     scheme: "http",
     clientAddress: connection.clientAddress,
     canUpgrade: head.upgrade,
@@ -305,7 +300,7 @@ async function serve(
     if (!exchange.answered) void dispose(response);
     if (connection.gone) return;
     context.onError(error);
-    if (exchange.answered) breakOff(connection, exchange);
+    if (exchange.answered) breakOff(connection);
     else await respond(connection, exchange, plain(500, INTERNAL_ERROR));
   }
 }
@@ -331,7 +326,7 @@ async function respond(
     if (socket.writableNeedDrain) await drained(socket);
   } else {
     exchange.source = source;
-    exchange.endsWithConnection = !framed.framing.chunked && framed.framing.length === undefined;
+    connection.isBodyEnd = !framed.framing.chunked && framed.framing.length === undefined;
     const whole = await writeBody({
       socket,
       source,
@@ -341,16 +336,21 @@ async function respond(
       taken: () => drained(socket),
     });
     if (!whole) {
-      breakOff(connection, exchange);
+      breakOff(connection);
       return;
     }
   }
   finish(connection, framed.close);
 }
 
-/** Breaks off an answer so that the client sees that something is missing: no last chunk, no full length, no clean end. */
-function breakOff({ socket }: Connection, { endsWithConnection }: Exchange): void {
-  if (endsWithConnection) socket.resetAndDestroy();
+/**
+ * Breaks the connection off so that the client sees that something is missing of an answer that is under way: no last
+ * chunk, no full length, no clean end.
+ */
+function breakOff({ socket, phase, isBodyEnd }: Connection): void {
+  // Whoever is about to have all of it would lose it to a reset, and a socket that is ending takes none.
+  const isOut = (phase === "closing" || phase === "lingering") && socket.writableLength === 0;
+  if (isBodyEnd && !isOut) socket.resetAndDestroy();
   else socket.destroy();
 }
 
@@ -373,7 +373,7 @@ async function switchProtocols(
   const { tunnel } = response;
   if (tunnel === undefined || !exchange.head.upgrade)
     throw new TypeError("Cannot answer: 101 without a tunnel");
-  const head = switchingHead(response);
+  const head = informationalHead(response);
   exchange.answered = true;
   connection.exchange = undefined;
   enter(connection, "tunnel");
@@ -443,12 +443,8 @@ function proceed(connection: Connection, exchange: Exchange): void {
 }
 
 /** Passes an informational response on. */
-function inform(
-  connection: Connection,
-  exchange: Exchange,
-  status: number,
-  headers: HeaderLines,
-): void {
+function inform(connection: Connection, exchange: Exchange, response: ResponseMessage): void {
+  const { status } = response;
   if (status === 100) {
     proceed(connection, exchange);
     return;
@@ -456,7 +452,7 @@ function inform(
   if (exchange.head.minor === 0 || status === 101 || connection.exchange !== exchange) return;
   // Whoever does not read them has no use for them, and an upstream may send them without end.
   if (connection.gone || exchange.answered || connection.socket.writableNeedDrain) return;
-  connection.socket.write(informationalHead(status, headers), "latin1");
+  connection.socket.write(informationalHead(response), "latin1");
 }
 
 /** Tells a client that what it has sent cannot be read, and ends the connection. */
@@ -469,7 +465,7 @@ function refuse(connection: Connection, error: unknown): void {
   abandon(connection, new Error("Request body is malformed", { cause: error }));
   if (midway || refusal === undefined) {
     // Whatever was written now would be read as a part of the response.
-    socket.destroy();
+    breakOff(connection);
     return;
   }
   const { head, whole } = frameResponse(REFUSED, plain(refusal.status, refusal.message), true);

@@ -52,6 +52,12 @@ export interface Http1ServerOptions {
   readonly onError?: ((error: unknown) => void) | undefined;
 }
 
+/**
+ * How long a server that closes waits for requests that are on their way on idle connections, in milliseconds: who has
+ * sent a write there would not know what has become of it.
+ */
+const ON_ITS_WAY = 100;
+
 /** A server. */
 export interface Http1Server {
   /** Begins to listen; rejects when it cannot. */
@@ -78,6 +84,12 @@ export function createHttp1Server(
   const context = createContext(handler, options, () => draining);
   const connections = new Set<ServerConnection>();
   const server = createServer({ allowHalfOpen: true }, (socket) => {
+    if (socket.remoteAddress === undefined) {
+      // A client that has left before it was let in: nobody would see an answer, and nobody knows whom to believe.
+      socket.on("error", () => {});
+      socket.destroy();
+      return;
+    }
     socket.setNoDelay(true);
     socket.setKeepAlive(true, PROBE_DELAY);
     const connection = serveConnection(socket, context);
@@ -106,19 +118,26 @@ export function createHttp1Server(
       sweeper.unref();
       return { port: address.port, hostname: address.address };
     },
-    close: ({ timeout = 0 } = {}) =>
-      new Promise((resolve) => {
-        draining = true;
+    close: ({ timeout = 0 } = {}) => {
+      draining = true;
+      const rest = systemClock.setTimeout(() => {
         for (const connection of connections) connection.drain();
-        const cut = systemClock.setTimeout(() => {
-          for (const connection of connections) connection.destroy();
-        }, timeout);
-        server.close(() => {
-          systemClock.clearTimeout(cut);
-          clearInterval(sweeper);
-          resolve();
-        });
-      }),
+      }, ON_ITS_WAY);
+      const cut = systemClock.setTimeout(() => {
+        for (const connection of connections) connection.destroy();
+      }, timeout);
+      return new Promise((resolve) => {
+        // Whoever has connected by now is let in.
+        afterReading(() =>
+          server.close(() => {
+            systemClock.clearTimeout(rest);
+            systemClock.clearTimeout(cut);
+            clearInterval(sweeper);
+            resolve();
+          }),
+        );
+      });
+    },
   };
 }
 

@@ -296,9 +296,10 @@ function receive(connection: Connection, bytes: Buffer): void {
   }
 }
 
-function takeInformation(exchange: Exchange, { status, headers }: ResponseHead): void {
+function takeInformation(exchange: Exchange, head: ResponseHead): void {
+  const { status, statusText, headers } = head;
   if (status === 100) exchange.permit?.(true);
-  exchange.request.inform?.(status, headers);
+  exchange.request.inform?.(status, headers, statusText);
 }
 
 /** Takes a final head, and hands it on with what has come of its body. */

@@ -12,7 +12,8 @@ import { type Context, Hono } from "hono";
 const { LITEFS_DIR = "/litefs", DATABASE = `${LITEFS_DIR}/app.db` } = process.env;
 const { PORT = "8080", PRIMARY_PORT = PORT, HOSTNAME = "this machine" } = process.env;
 const { FLY_APP_NAME } = process.env;
-const database = createClient({ url: `file:${DATABASE}` });
+// While LiteFS brings the next transaction the file is locked, for a moment.
+const database = createClient({ url: `file:${DATABASE}`, timeout: 5000 });
 const storage = litefs({ dir: LITEFS_DIR, db: "app.db" });
 
 /** Where another node's app is, by the name that LiteFS has for it. */

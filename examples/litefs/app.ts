@@ -7,7 +7,8 @@ import { createClient } from "@libsql/client";
 import { Hono } from "hono";
 
 const { DATABASE = "/litefs/app.db", PORT = "8081", HOSTNAME = "this machine" } = process.env;
-const database = createClient({ url: `file:${DATABASE}` });
+// While LiteFS brings the next transaction the file is locked, for a moment.
+const database = createClient({ url: `file:${DATABASE}`, timeout: 5000 });
 
 const app = new Hono();
 

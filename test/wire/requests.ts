@@ -172,6 +172,41 @@ export const requests: Case[] = [
   },
   {
     topic: "requests",
+    name: "removes from the trailers of a request what ends at the connection",
+    run: async (stage) => {
+      const lines = ["Connection: X-Private", "X-Private: 1", "Txid-Hops: 1", "X-Sum: 42"];
+      const trailers = `3\r\nabc\r\n0\r\n${lines.join("\r\n")}\r\n\r\n`;
+      const chunked = "Transfer-Encoding: chunked";
+      const head = closing("POST / HTTP/1.1", stage.host, chunked);
+      const { request } = await stage.exchange(head + trailers, OK);
+      assert.equal(request.content, "abc");
+      assert.equal(unchunk(request.rest).trailers, "X-Sum: 42\r\n\r\n");
+    },
+  },
+  {
+    topic: "requests",
+    name: "lets OPTIONS go no further than Max-Forwards says",
+    run: async (stage) => {
+      const ask = (count: string, method = "OPTIONS"): string =>
+        closing(`${method} /x HTTP/1.1`, stage.host, `Max-Forwards: ${count}`);
+      for (const [request, count] of [
+        [ask("3"), "2"],
+        [ask("many"), "many"],
+        [ask("0", "GET"), "0"],
+      ] as const) {
+        const seen = await stage.exchange(request, OK);
+        assert.deepEqual(values(seen.request.lines, "max-forwards"), [count]);
+      }
+      const client = await stage.dial();
+      client.send(ask("0"));
+      const response = parse(await client.over());
+      assert.equal(response.startLine, "HTTP/1.1 204 No Content");
+      assert.equal(values(response.lines, "allow").length, 1);
+      assert.equal(stage.asking.length, 3);
+    },
+  },
+  {
+    topic: "requests",
     name: "removes hop-by-hop lines and those that Connection names",
     run: async (stage) => {
       const head = [

@@ -336,6 +336,38 @@ export const responses: Case[] = [
       assert.match(await client.over(), /HTTP\/1\.1 200 OK\r\n[^]*\r\n\r\nok$/);
     },
   })),
+  {
+    topic: "responses",
+    name: "passes an informational answer without what ends at the connection",
+    run: async (stage) => {
+      const client = await stage.dial();
+      client.send(get(stage.host));
+      const app = await stage.asked();
+      const own = ["Connection: close, X-Private", "X-Private: 1", "Keep-Alive: timeout=5"];
+      const framing = ["Content-Length: 5", "Txid-App: wrote"];
+      const early = ["HTTP/1.1 103 Early Hints", ...own, "Link: </a>", ...framing, "", ""];
+      app.send(early.join("\r\n"));
+      await client.until("\r\n\r\n");
+      assert.equal(client.text(), "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n");
+      app.send(answer("200 OK", ["Content-Length: 2"], "ok"));
+      assert.match(await client.over(), /HTTP\/1\.1 200 OK\r\n[^]*\r\n\r\nok$/);
+    },
+  },
+  {
+    topic: "responses",
+    name: "removes from the trailers of an answer what ends at the connection",
+    run: async (stage) => {
+      const client = await stage.dial();
+      client.send(get(stage.host));
+      const app = await stage.asked();
+      const lines = ["Connection: X-Private", "X-Private: 1", "Txid-App: wrote", "X-Sum: 42"];
+      const head = answer("200 OK", ["Transfer-Encoding: chunked"]);
+      app.send(`${head}3\r\nabc\r\n0\r\n${lines.join("\r\n")}\r\n\r\n`);
+      const response = parse(await client.over());
+      assert.equal(response.content, "abc");
+      assert.equal(unchunk(response.rest).trailers, "X-Sum: 42\r\n\r\n");
+    },
+  },
   ...[true, false].map((atOnce): Case => ({
     topic: "responses",
     name: `passes the trailers of an answer that comes ${atOnce ? "at once" : "in pieces"}`,

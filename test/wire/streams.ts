@@ -543,6 +543,21 @@ export const streams: readonly Case[] = [
   },
   {
     topic: "streams",
+    name: "passes no Expect: 100-continue of an HTTP/1.0 client, for which nobody waits",
+    run: async (stage) => {
+      const client = await stage.dial();
+      const lines = ["Expect: 100-continue", "Content-Length: 3"];
+      client.send(["POST / HTTP/1.0", `Host: ${stage.host}`, ...lines, "", ""].join("\r\n"));
+      const app = await stage.asked();
+      assert.deepEqual(values(parse(app.text()).lines, "expect"), []);
+      client.send("abc");
+      await app.until("\r\n\r\nabc");
+      app.send(OK);
+      assert.match(await client.over(), /^HTTP\/1\.1 200 OK\r\n[^]*\r\n\r\nok$/);
+    },
+  },
+  {
+    topic: "streams",
     name: "passes the body of a client that does not wait for its 100",
     run: async (stage) => {
       const { client, app } = await open(stage, "POST /upload", ["Content-Length: 4", EXPECT]);
