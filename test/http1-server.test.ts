@@ -1091,6 +1091,25 @@ describe("createHttp1Server()", () => {
       );
     });
 
+    it(
+      "cuts off whoever connects while it closes, however late it is itself",
+      { timeout: 10_000 },
+      async () => {
+        const open = await start(() => new Promise(() => {}));
+        const closed = new Promise<unknown>((resolve) => {
+          // From there the timers come before whoever is to be let in.
+          setImmediate(() => {
+            void open()
+              .then((peer) => peer.send(GET))
+              .catch(() => {});
+            resolve(server?.close());
+            standStill(20);
+          });
+        });
+        await closed;
+      },
+    );
+
     it("may be called twice", async () => {
       await start(() => text("x"));
       await Promise.all([server?.close(), server?.close()]);

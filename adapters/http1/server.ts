@@ -120,22 +120,22 @@ export function createHttp1Server(
     },
     close: ({ timeout = 0 } = {}) => {
       draining = true;
-      const rest = systemClock.setTimeout(() => {
-        for (const connection of connections) connection.drain();
-      }, ON_ITS_WAY);
-      const cut = systemClock.setTimeout(() => {
-        for (const connection of connections) connection.destroy();
-      }, timeout);
       return new Promise((resolve) => {
-        // Whoever has connected by now is let in.
-        afterReading(() =>
+        // Whoever has connected by now is let in, and the time runs for all from then on.
+        afterReading(() => {
+          const rest = systemClock.setTimeout(() => {
+            for (const connection of connections) connection.drain();
+          }, ON_ITS_WAY);
+          const cut = systemClock.setTimeout(() => {
+            for (const connection of connections) connection.destroy();
+          }, timeout);
           server.close(() => {
             systemClock.clearTimeout(rest);
             systemClock.clearTimeout(cut);
             clearInterval(sweeper);
             resolve();
-          }),
-        );
+          });
+        });
       });
     },
   };
