@@ -14,7 +14,7 @@
  * @module
  */
 import { parsePosition, TOKEN_WORD } from "../src/token.ts";
-import { createFollower } from "./client/redirects.ts";
+import { createFollower, type Send } from "./client/redirects.ts";
 
 /** The part of `fetch` that a session needs. */
 export type Fetch = (input: Request) => Promise<Response>;
@@ -83,7 +83,9 @@ export function createSession(
   options: SessionOptions = {},
 ): (input: string | URL | Request, init?: RequestInit) => Promise<Response> {
   const origins = new Set(originsOf(options.origin).map(checkedOrigin));
-  const send = options.fetch ?? ((request: Request) => fetch(request));
+  const { fetch: given } = options;
+  const send: Send = (request, signal) =>
+    given === undefined ? fetch(request, signal === undefined ? {} : { signal }) : given(request);
   const { store } = options;
   const seen = new Map<string, Tokens>();
 
@@ -103,12 +105,15 @@ export function createSession(
     orNothing(() => store?.set(origin, format(tokens)));
   }
 
-  async function sendOnce(request: Request): Promise<Response> {
+  async function sendOnce(
+    request: Request,
+    signal: AbortSignal | null | undefined,
+  ): Promise<Response> {
     const { origin } = new URL(request.url);
-    if (!origins.has(origin)) return send(request);
+    if (!origins.has(origin)) return send(request, signal);
     const tokens = tokensOf(origin);
     request.headers.set(FIELD, format(tokens));
-    const response = await send(request);
+    const response = await send(request, signal);
     const text = response.headers.get(FIELD);
     // A browser may have followed a redirect to somebody whose word does not count.
     const answering = response.url === "" ? origin : new URL(response.url).origin;

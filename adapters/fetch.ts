@@ -75,7 +75,7 @@ export function consistency<Rest extends readonly unknown[] = readonly unknown[]
   ): (request: Request, ...rest: Args) => Promise<Answer | Response> {
     if (typeof fetch !== "function")
       throw new TypeError(
-        `Cannot wrap app: it must be a fetch handler, received ${String(fetch)}; of an object give its \`fetch\``,
+        `Cannot wrap app: it must be a fetch handler, received ${typeof fetch}; of an object give its \`fetch\``,
       );
     return async (request, ...others) => {
       if (isRunning(request)) return fetch(request, ...others);

@@ -83,6 +83,7 @@ const PAST = new Date(0).toUTCString();
  */
 export function isShareable(method: string, headers: HeaderLines, now: number): boolean {
   if (!isStorable(method, headers)) return false;
+  if (isForNginx(headers)) return true;
   const isFor = (name: string, lifetime?: number): boolean =>
     isForAll(method, directivesOf(headers, name), lifetime);
   return (
@@ -117,6 +118,14 @@ function targetedFields(headers: HeaderLines): readonly string[] {
     if (TARGETED.test(lower)) names.add(lower);
   }
   return [...names];
+}
+
+/**
+ * Tells whether nginx is told how long to store an answer, above whatever else that says
+ * (https://nginx.org/en/docs/http/ngx_http_proxy_module.html#proxy_cache_valid).
+ */
+function isForNginx(headers: HeaderLines): boolean {
+  return /^@?0*[1-9]/.test(firstValue(headers, "x-accel-expires") ?? "");
 }
 
 /** Tells whether directives let a shared cache store an answer that any cache may store. */

@@ -957,6 +957,9 @@ describe("consistency() of @txid/proxy/fetch", () => {
     assert.throws(() => wrapper({ storage: memory(), clientAddress: text }), { message });
     assert.throws(() => consistency({ storage: memory(), clientAddress: text }), { message });
     const app = { fetch: () => new Response() } as unknown as () => Response;
-    assert.throws(() => wrapper({ storage: memory() })(app), /must be a fetch handler/);
+    // A module is such an object, and cannot be written as text.
+    const module = Object.assign(Object.create(null), app) as () => Response;
+    for (const given of [app, module])
+      assert.throws(() => wrapper({ storage: memory() })(given), /must be a fetch handler/);
   });
 });

@@ -83,6 +83,9 @@ describe("isShareable()", () => {
     ["GET", ["CDN-Cache-Control", "no-store", "Cache-Control", "max-age=60"], true],
     ["GET", ["CDN-Cache-Control", "max-age=0"], false],
     ["POST", ["CDN-Cache-Control", "max-age=600"], false],
+    ["GET", ["X-Accel-Expires", "60", "Cache-Control", "private"], true],
+    ["GET", ["X-Accel-Expires", "@1795374600"], true],
+    ["GET", ["X-Accel-Expires", "0"], false],
   ];
   for (const [method, headers, expected] of cases) {
     it(`says ${expected} of ${method} with ${headers.join(": ") || "nothing"}`, () => {

@@ -1,5 +1,10 @@
-/** Sends one request and returns its answer. */
-export type Send = (request: Request) => Promise<Response>;
+import { keepBody, type Spare } from "./spare.ts";
+
+/**
+ * Sends one request and returns its answer. The signal is the one that the request follows; undefined: it has its own.
+ * Node loses what follows a signal with the request itself (https://github.com/nodejs/undici/issues/4068).
+ */
+export type Send = (request: Request, signal: AbortSignal | null | undefined) => Promise<Response>;
 
 /** How often an answer is followed at most (https://fetch.spec.whatwg.org/#http-redirect-fetch). */
 const MOST = 20;
@@ -42,32 +47,54 @@ export function createFollower(
   isOwn: (url: string) => boolean,
 ): (input: string | URL | Request, init?: RequestInit) => Promise<Response> {
   return async (input, init) => {
-    const redirect = init?.redirect ?? (input instanceof Request ? input.redirect : "follow");
-    const isFollowed = redirect === "follow" && !isBrowser();
-    const { url: first } = input instanceof Request ? input : new Request(input);
-    if (!isFollowed || !isOwn(first)) return send(new Request(input, init));
-    let request = new Request(input, { ...init, redirect: "manual" });
-    const { signal } = request;
-    const headers = new Headers(request.headers);
-    // A form is written with another boundary each time.
-    if (init?.body instanceof FormData) headers.delete("content-type");
-    let step: Step = {
-      url: request.url,
-      method: request.method,
-      headers,
-      body: bodyOf(request, input, init?.body),
-    };
-    for (let count = 0; ; count++) {
-      const response = await send(request);
-      const url = targetOf(response, step.url);
-      if (url === undefined) return count === 0 ? response : marked(response);
-      await response.body?.cancel();
-      if (count === MOST) throw new TypeError("Cannot follow redirect: there are too many");
-      step = stepTo(url, step, response.status);
-      const body = (await step.body?.()) ?? null;
-      request = new Request(url, { ...init, ...step, body, signal, redirect: "manual" });
+    const asked = new Request(input, init);
+    const signal = signalOf(input, init);
+    const isFollowed = asked.redirect === "follow" && !isBrowser();
+    if (!isFollowed || !isOwn(asked.url)) return send(asked, signal);
+    const first = new Request(asked, { redirect: "manual", ...(signal && { signal }) });
+    const isWithin = input instanceof Request && (init?.body ?? undefined) === undefined;
+    const spare = isWithin && hasBody(first) ? keepBody(first) : undefined;
+    try {
+      return await follow(send, first, init, signal, bodyOf(first, init?.body, spare));
+    } finally {
+      spare?.drop();
     }
   };
+}
+
+/** Sends a request, and then what its answers lead to. */
+async function follow(
+  send: Send,
+  first: Request,
+  init: RequestInit | undefined,
+  signal: AbortSignal | null | undefined,
+  body: Step["body"],
+): Promise<Response> {
+  const headers = new Headers(first.headers);
+  // A form is written with another boundary each time.
+  if (init?.body instanceof FormData) headers.delete("content-type");
+  let step: Step = { url: first.url, method: first.method, headers, body };
+  let request = first;
+  for (let count = 0; ; count++) {
+    const response = await send(request, signal);
+    const url = targetOf(response, step.url);
+    if (url === undefined) return count === 0 ? response : marked(response);
+    await response.body?.cancel();
+    if (count === MOST) throw new TypeError("Cannot follow redirect: there are too many");
+    step = stepTo(url, step, response.status);
+    const again = (await step.body?.()) ?? null;
+    const own = { ...step, body: again, signal: signal ?? null, redirect: "manual" } as const;
+    request = new Request(url, { ...init, ...own });
+  }
+}
+
+/** Returns the signal that ends a request, as it was given. */
+function signalOf(
+  input: string | URL | Request,
+  init: RequestInit | undefined,
+): AbortSignal | null | undefined {
+  if (init?.signal !== undefined) return init.signal;
+  return input instanceof Request ? input.signal : undefined;
 }
 
 /** Tells whether this is a page or one of its workers: all browsers begin their names like this, and no server does. */
@@ -75,28 +102,25 @@ function isBrowser(): boolean {
   return (globalThis.navigator?.userAgent ?? "").startsWith("Mozilla/");
 }
 
-/**
- * Returns what makes the body of a request anew; undefined: it has none. One that came within a request is kept until
- * then, for nothing tells what it was made of; and a stream is there once.
- *
- * The request's own stream is not looked at: Deno would send it in chunks from then on, and what has no length cannot be
- * replayed.
- */
+/** Returns what makes the body of a request anew; undefined: it has none. A stream is there once. */
 function bodyOf(
   request: Request,
-  input: string | URL | Request,
   given: BodyInit | null | undefined,
+  spare: Spare | undefined,
 ): Step["body"] {
-  if (request.method === "GET" || request.method === "HEAD") return undefined;
-  if (given === undefined || given === null) {
-    if (!(input instanceof Request)) return undefined;
-    const spare = request.clone();
-    return () => spare.clone().arrayBuffer();
-  }
-  return () => {
-    if (isRepeatable(given)) return given;
-    throw new TypeError("Cannot follow redirect: the body is a stream, which cannot be sent again");
+  const isGiven = given !== undefined && given !== null;
+  if (!hasBody(request) || (!isGiven && spare === undefined)) return undefined;
+  return async () => {
+    const again = isGiven && isRepeatable(given) ? given : await spare?.read();
+    if (again !== undefined) return again;
+    throw new TypeError(
+      "Cannot follow redirect: the body cannot be sent again, for it is a stream, or too large to be kept",
+    );
   };
+}
+
+function hasBody({ method }: Request): boolean {
+  return method !== "GET" && method !== "HEAD";
 }
 
 function isRepeatable(body: BodyInit): boolean {
@@ -106,12 +130,24 @@ function isRepeatable(body: BodyInit): boolean {
 }
 
 /** Returns where an answer leads; undefined: it is what was asked for. */
-function targetOf(response: Response, base: string): string | undefined {
-  const location = response.headers.get("location");
-  if (location === null || !REDIRECTS.has(response.status)) return undefined;
+function targetOf({ status, headers }: Response, base: string): string | undefined {
+  const location = locationOf(headers);
+  if (location === undefined || !REDIRECTS.has(status)) return undefined;
   const url = URL.canParse(location, base) ? new URL(location, base) : undefined;
   if (url !== undefined && /^https?:$/.test(url.protocol)) return url.href;
   throw new TypeError(`Cannot follow redirect: ${JSON.stringify(location)} leads nowhere`);
+}
+
+/** Returns the location, whose bytes `Headers` holds one by one: what is not in ASCII is in UTF-8, as browsers take it. */
+function locationOf(headers: Headers): string | undefined {
+  const text = headers.get("location");
+  if (text === null) return undefined;
+  const bytes = Uint8Array.from(text, (character) => character.charCodeAt(0));
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch {
+    return text;
+  }
 }
 
 function stepTo(url: string, { url: last, method, headers, body }: Step, status: number): Step {
