@@ -82,7 +82,7 @@ const PAST = new Date(0).toUTCString();
  * @param now The time of day, in milliseconds since the Unix epoch.
  */
 export function isShareable(method: string, headers: HeaderLines, now: number): boolean {
-  if (!isStorable(method, headers)) return false;
+  if (!isStorable(method, headers) || !speaksToCaches(headers)) return false;
   if (isForNginx(headers)) return true;
   const isFor = (name: string, lifetime?: number): boolean =>
     isForAll(method, directivesOf(headers, name), lifetime);
@@ -102,11 +102,28 @@ function isStorable(method: string, headers: HeaderLines): boolean {
 
 const CONTROL = "cache-control";
 
+const FOR_NGINX = "x-accel-expires";
+
 /** Fields that speak to some of the shared caches, which then take no notice of any other (RFC 9213). */
 const TARGETED = /^(?:[\w-]+-)?cdn-cache-control$|^surrogate-control$/;
 
 /** The length of the shortest of their names. */
 const SHORTEST = 17;
+
+/** Tells whether a response says anything to caches. Most do not, and then one look at the lengths of names is enough. */
+function speaksToCaches(headers: HeaderLines): boolean {
+  for (let index = 0; index < headers.length; index += 2) {
+    const name = headers[index] ?? "";
+    const { length } = name;
+    const isLikely =
+      length === CONTROL.length || length === "expires".length || length === FOR_NGINX.length;
+    if (!isLikely && length < SHORTEST) continue;
+    const lower = name.toLowerCase();
+    if (lower === CONTROL || lower === "expires" || lower === FOR_NGINX) return true;
+    if (TARGETED.test(lower)) return true;
+  }
+  return false;
+}
 
 /** Returns the names, in lower case, of the fields that speak to some of the shared caches. */
 function targetedFields(headers: HeaderLines): readonly string[] {
@@ -125,7 +142,7 @@ function targetedFields(headers: HeaderLines): readonly string[] {
  * (https://nginx.org/en/docs/http/ngx_http_proxy_module.html#proxy_cache_valid).
  */
 function isForNginx(headers: HeaderLines): boolean {
-  return /^@?0*[1-9]/.test(firstValue(headers, "x-accel-expires") ?? "");
+  return /^@?0*[1-9]/.test(firstValue(headers, FOR_NGINX) ?? "");
 }
 
 /** Tells whether directives let a shared cache store an answer that any cache may store. */
@@ -232,6 +249,10 @@ function headerOf(minted: readonly Minted[], reset: boolean): string {
 
 /** Adds `private` to what a response says of caching, and takes away what would speak against it. */
 function makePrivate(headers: HeaderLines): void {
+  if (!speaksToCaches(headers)) {
+    headers.push("Cache-Control", "private");
+    return;
+  }
   for (const name of targetedFields(headers)) {
     const directives = directivesOf(headers, name);
     // Not every one of these knows `private`.
