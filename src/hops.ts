@@ -1,6 +1,7 @@
 import { type Clock, timeOfDay } from "./clock.ts";
 import { firstValue } from "./headers.ts";
 import type { IncomingRequest } from "./message.ts";
+import { isBelieved } from "./peer.ts";
 import { stateOf } from "./replay.ts";
 import type { Keyring } from "./signature.ts";
 import type { Trust } from "./trust.ts";
@@ -53,12 +54,11 @@ export function createHopCounter(
 
   return {
     read: async (request) => {
-      const peer = request.clientAddress;
       const field = firstValue(request.headers, "txid-hops");
       const source = firstValue(request.headers, "fly-replay-src");
       if (field === undefined && source === undefined) return NONE;
       // Without keys anybody could write a count: outsiders get none.
-      const isHeard = keyring !== undefined || peer === undefined || isTrusted(peer);
+      const isHeard = keyring !== undefined || isBelieved(request, isTrusted);
       const state = source === undefined ? "" : (stateOf(source) ?? "");
       const forwarded = isHeard ? await prove(request, field ?? "") : 0;
       const proven = Math.max(forwarded, await prove(request, state));

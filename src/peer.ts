@@ -9,6 +9,17 @@ import { clientNetwork, type Trust } from "./trust.ts";
 export const UNKNOWN_PEER = "unknown";
 
 /**
+ * Tells whether what a request says of its way here is believed: its peer is a trusted proxy, or nothing says that it came
+ * over a wire.
+ */
+export function isBelieved(
+  { clientAddress }: Pick<IncomingRequest, "clientAddress">,
+  isTrusted: Trust,
+): boolean {
+  return clientAddress === undefined || isTrusted(clientAddress);
+}
+
+/**
  * Tells whether the client's own connection was secured, here or at a proxy in front. Anybody may claim it: the answer
  * decides only over what this client is asked to do with its own cookie.
  */

@@ -2,6 +2,7 @@ import { answer, answerWith } from "./answer.ts";
 import { checkNames, FIELD_NAME, finite, number, oneOf, show } from "./check.ts";
 import { firstValue } from "./headers.ts";
 import type { HeaderLines, IncomingRequest, ResponseMessage } from "./message.ts";
+import { isBelieved } from "./peer.ts";
 import type { Trust } from "./trust.ts";
 
 /** What `fly-replay` says beside the primary's name (https://fly.io/docs/networking/dynamic-request-routing/). */
@@ -144,14 +145,12 @@ export function replay(
  * Tells whether a request says that Fly Proxy brought it, and came from a peer that may be Fly Proxy. A proxy that passes
  * its clients' word on lets them say so as well: they are answered with a replay that nobody carries out.
  */
-export function cameThroughFly(
-  { headers, clientAddress }: IncomingRequest,
-  isTrusted: Trust,
-): boolean {
+export function cameThroughFly(request: IncomingRequest, isTrusted: Trust): boolean {
+  const { headers } = request;
   const says =
     firstValue(headers, "fly-request-id") !== undefined ||
     firstValue(headers, "fly-client-ip") !== undefined;
-  return says && (clientAddress === undefined || isTrusted(clientAddress));
+  return says && isBelieved(request, isTrusted);
 }
 
 /** Tells whether Fly Proxy has tried in vain to replay a request; it must not be asked again. */

@@ -16,6 +16,7 @@ import {
   TransportError,
   type UpstreamRequest,
 } from "./message.ts";
+import { isBelieved } from "./peer.ts";
 import type { MaybePromise } from "./storage.ts";
 import type { Trust } from "./trust.ts";
 
@@ -84,7 +85,7 @@ function withForwarded(
   isTrusted: Trust,
 ): HeaderLines {
   const peer = request.clientAddress;
-  const believed = isBelieved(peer, isTrusted);
+  const believed = isBelieved(request, isTrusted);
   const isReplaced = believed ? isPathField : isForwardingField;
   const path = believed ? allValues(headers, "x-forwarded-for") : [];
   const lines = headers.some((name, index) => index % 2 === 0 && isReplaced(name))
@@ -100,17 +101,13 @@ function withForwarded(
   return lines;
 }
 
-function isBelieved(peer: string | undefined, isTrusted: Trust): boolean {
-  return peer === undefined || isTrusted(peer);
-}
-
 /** Trailers without what only a trusted proxy may say: an app that counts them among the header lines would believe it. */
 function believable(
   trailers: HeaderLines,
-  { clientAddress }: IncomingRequest,
+  request: IncomingRequest,
   isTrusted: Trust,
 ): HeaderLines {
-  if (trailers.length === 0 || isBelieved(clientAddress, isTrusted)) return trailers;
+  if (trailers.length === 0 || isBelieved(request, isTrusted)) return trailers;
   return filterLines(trailers, (name) => !isForwardingField(name));
 }
 
