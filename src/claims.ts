@@ -9,6 +9,11 @@ export const COOKIE_NAME = "__txid";
 /** The name of the cookie for what the client has seen: a slow read must not lower what a write has put into the other. */
 export const SEEN_COOKIE_NAME = "__txid_seen";
 
+/** Tells whether a database may not have a name: its cookie would be the one for what is seen of another database. */
+export function isTakenName(name: string): boolean {
+  return name === "seen" || name.startsWith("seen_");
+}
+
 /** The name of the header field that carries tokens for clients without cookies, both ways. */
 export const HEADER_NAME = "Txid";
 

@@ -8,6 +8,7 @@ import {
   path,
   show,
 } from "./check.ts";
+import { isTakenName } from "./claims.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import type { Transport } from "./message.ts";
 import { compilePattern, type Pattern } from "./pattern.ts";
@@ -429,9 +430,8 @@ function databases(given: Readonly<Record<string, Storage>>): ReadonlyMap<string
   return found;
 }
 
-/** What is seen of a database travels in a cookie of its own, and `__txid_seen` is such a one already. */
 function databaseName(name: string): string {
-  if (name !== "seen" && !name.startsWith("seen_")) return wordOf(`databases.${name}`, name);
+  if (!isTakenName(name)) return wordOf(`databases.${name}`, name);
   throw new RangeError(
     `Cannot create proxy: \`databases\` must have other names than "seen" and "seen_…", received ${show(name)}`,
   );

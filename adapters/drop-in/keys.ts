@@ -1,3 +1,4 @@
+import { isTakenName } from "../../src/claims.ts";
 import { REGIONS } from "../../src/replay.ts";
 import { TOKEN_WORD } from "../../src/token.ts";
 import { compileTrust, PRIVATE_NETWORKS } from "../../src/trust.ts";
@@ -199,7 +200,7 @@ export const keys: { readonly [Name in keyof Values]: Key<Values[Name]> } = {
     ...signingKeys,
     fromFile: (value) => apart(signingKeys.fromFile(value)),
     fromFlags: (texts) => apart(signingKeys.fromFlags(texts)),
-    show: (value) => `[${value.map((key) => `"${key.slice(0, key.indexOf(":"))}:…"`).join(", ")}]`,
+    show: (value) => `[${value.map((key) => `"${idOf(key)}:…"`).join(", ")}]`,
   },
   cluster: word({
     fallback: "",
@@ -383,11 +384,15 @@ function parseDatabase(text: string): string {
   throw new ConfigError(`"${text}" is not a plain name, ${mend}`);
 }
 
+function idOf(key: string): string {
+  return key.slice(0, key.indexOf(":"));
+}
+
 /** Refuses two signing keys of one name. */
 function apart(keys: readonly string[]): readonly string[] {
   const ids = new Set<string>();
   for (const key of keys) {
-    const id = key.slice(0, key.indexOf(":"));
+    const id = idOf(key);
     if (ids.has(id))
       throw new ConfigError(`two keys are called "${id}", give each a name of its own`);
     ids.add(id);
@@ -395,9 +400,8 @@ function apart(keys: readonly string[]): readonly string[] {
   return keys;
 }
 
-/** Reads the name of a further database, which is part of cookies' names: what is seen of the first one has such a one. */
 function parseFurther(text: string): string {
-  if (text !== "seen" && !text.startsWith("seen_")) return parseWord(parseDatabase(text));
+  if (!isTakenName(text)) return parseWord(parseDatabase(text));
   throw new ConfigError(
     `${JSON.stringify(text)} would share a cookie with another one, call it otherwise than "seen" and "seen_…"`,
   );
