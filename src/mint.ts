@@ -82,13 +82,13 @@ const PAST = new Date(0).toUTCString();
  * @param now The time of day, in milliseconds since the Unix epoch.
  */
 export function isShareable(method: string, headers: HeaderLines, now: number): boolean {
-  if (!isStorable(method, headers) || !speaksToCaches(headers)) return false;
+  if (!isStorable(method, headers)) return false;
+  const fields = cacheFields(headers);
+  if (fields.size === 0) return false;
   if (isForNginx(headers)) return true;
   const isFor = (name: string, lifetime?: number): boolean =>
     isForAll(method, directivesOf(headers, name), lifetime);
-  return (
-    targetedFields(headers).some((name) => isFor(name)) || isFor(CONTROL, lifetimeOf(headers, now))
-  );
+  return targeted(fields).some((name) => isFor(name)) || isFor(CONTROL, lifetimeOf(headers, now));
 }
 
 /**
@@ -104,37 +104,35 @@ const CONTROL = "cache-control";
 
 const FOR_NGINX = "x-accel-expires";
 
+/** Fields that speak to every cache, and the one that nginx has of its own. */
+const COMMON: ReadonlySet<string> = new Set([CONTROL, "expires", FOR_NGINX]);
+
+const COMMON_LENGTHS: ReadonlySet<number> = new Set(Array.from(COMMON, ({ length }) => length));
+
+const NONE: ReadonlySet<string> = new Set();
+
 /** Fields that speak to some of the shared caches, which then take no notice of any other (RFC 9213). */
 const TARGETED = /^(?:[\w-]+-)?cdn-cache-control$|^surrogate-control$/;
 
 /** The length of the shortest of their names. */
 const SHORTEST = 17;
 
-/** Tells whether a response says anything to caches. Most do not, and then one look at the lengths of names is enough. */
-function speaksToCaches(headers: HeaderLines): boolean {
+/** Returns the names, in lower case, of the fields that say something to caches. Most responses have none. */
+function cacheFields(headers: HeaderLines): ReadonlySet<string> {
+  let names = NONE;
   for (let index = 0; index < headers.length; index += 2) {
     const name = headers[index] ?? "";
-    const { length } = name;
-    const isLikely =
-      length === CONTROL.length || length === "expires".length || length === FOR_NGINX.length;
-    if (!isLikely && length < SHORTEST) continue;
+    // A look at the lengths is enough for almost all others.
+    if (!COMMON_LENGTHS.has(name.length) && name.length < SHORTEST) continue;
     const lower = name.toLowerCase();
-    if (lower === CONTROL || lower === "expires" || lower === FOR_NGINX) return true;
-    if (TARGETED.test(lower)) return true;
+    if (COMMON.has(lower) || TARGETED.test(lower)) names = new Set(names).add(lower);
   }
-  return false;
+  return names;
 }
 
-/** Returns the names, in lower case, of the fields that speak to some of the shared caches. */
-function targetedFields(headers: HeaderLines): readonly string[] {
-  const names = new Set<string>();
-  for (let index = 0; index < headers.length; index += 2) {
-    const name = headers[index] ?? "";
-    if (name.length < SHORTEST) continue;
-    const lower = name.toLowerCase();
-    if (TARGETED.test(lower)) names.add(lower);
-  }
-  return [...names];
+/** Returns those that speak to some of the shared caches. */
+function targeted(fields: ReadonlySet<string>): readonly string[] {
+  return [...fields].filter((name) => TARGETED.test(name));
 }
 
 /**
@@ -249,11 +247,7 @@ function headerOf(minted: readonly Minted[], reset: boolean): string {
 
 /** Adds `private` to what a response says of caching, and takes away what would speak against it. */
 function makePrivate(headers: HeaderLines): void {
-  if (!speaksToCaches(headers)) {
-    headers.push("Cache-Control", "private");
-    return;
-  }
-  for (const name of targetedFields(headers)) {
+  for (const name of targeted(cacheFields(headers))) {
     const directives = directivesOf(headers, name);
     // Not every one of these knows `private`.
     if (directives.get("private") !== "" && !directives.has("no-store"))

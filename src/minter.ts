@@ -93,13 +93,8 @@ export function createMinter(
       ];
     });
     if (minted.length === 0) return response;
-    const isOnTheWay = isRedirect(response);
-    return withTokens(
-      response,
-      request.method,
-      minted,
-      carriage(request, claims, reset, isOnTheWay),
-    );
+    const how = carriage(request, claims, reset, isRedirect(response));
+    return withTokens(response, request.method, minted, how);
   }
 
   /** Makes the token of one database, and tells whether it covers what the client holds. */
