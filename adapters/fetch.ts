@@ -17,11 +17,14 @@
  *
  * @module
  */
-import { checkFunction } from "../src/check.ts";
-import { UNKNOWN_PEER } from "../src/peer.ts";
 import type { MaybePromise } from "../src/storage.ts";
 import { isRunning } from "../src/word.ts";
-import { type ConsistencyOptions, type Controls, createInProcess } from "./in-process.ts";
+import {
+  type ConsistencyOptions,
+  type Controls,
+  createInProcess,
+  createPeerReader,
+} from "./in-process.ts";
 
 export { type Role, type Txid, txidOf } from "../src/word.ts";
 export type { ConsistencyOptions, Controls } from "./in-process.ts";
@@ -68,7 +71,7 @@ export function consistency<Rest extends readonly unknown[] = readonly unknown[]
 ): ConsistencyWrapper<Rest> {
   const { clientAddress, ...rest } = options;
   const { answer, health, drain, close } = createInProcess(rest);
-  checkFunction("clientAddress", clientAddress);
+  const addressOf = createPeerReader(clientAddress);
 
   function wrap<Args extends Rest, Answer extends Response | void>(
     fetch: (request: Request, ...rest: Args) => MaybePromise<Answer>,
@@ -79,7 +82,7 @@ export function consistency<Rest extends readonly unknown[] = readonly unknown[]
       );
     return async (request, ...others) => {
       if (isRunning(request)) return fetch(request, ...others);
-      const address = clientAddress && (clientAddress(request, ...others) ?? UNKNOWN_PEER);
+      const address = addressOf(request, ...others);
       return answer<Answer>(request, address, async () => fetch(request, ...others));
     };
   }

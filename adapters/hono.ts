@@ -18,11 +18,14 @@
  * @module
  */
 import { moving } from "../src/answer.ts";
-import { checkFunction } from "../src/check.ts";
-import { UNKNOWN_PEER } from "../src/peer.ts";
 import { toResponse } from "../src/web.ts";
 import { isRunning, type Txid, txidOf } from "../src/word.ts";
-import { type ConsistencyOptions, type Controls, createInProcess } from "./in-process.ts";
+import {
+  type ConsistencyOptions,
+  type Controls,
+  createInProcess,
+  createPeerReader,
+} from "./in-process.ts";
 
 export type { Role, Txid } from "../src/word.ts";
 export type { ConsistencyOptions, Controls } from "./in-process.ts";
@@ -95,7 +98,7 @@ export function consistency<C extends HonoContext = HonoContext>(
 ): ConsistencyMiddleware<C> {
   const { clientAddress, ...rest } = options;
   const { answer, health, drain, close } = createInProcess(rest);
-  checkFunction("clientAddress", clientAddress);
+  const addressOf = createPeerReader(clientAddress);
 
   async function middleware(context: C, next: () => Promise<void>): Promise<void> {
     const request = context.req.raw;
@@ -104,8 +107,7 @@ export function consistency<C extends HonoContext = HonoContext>(
       return next();
     }
     let hasRun = false;
-    const address = clientAddress && (clientAddress(context) ?? UNKNOWN_PEER);
-    const response = await answer(request, address, async () => {
+    const response = await answer(request, addressOf(context), async () => {
       // Hono runs what comes behind a middleware once: the request came back because the primary moved meanwhile.
       if (hasRun) return toResponse(moving());
       hasRun = true;

@@ -1,4 +1,5 @@
 import { internalError, noHost } from "../src/answer.ts";
+import { checkFunction } from "../src/check.ts";
 import {
   connectionInfo,
   createProxy,
@@ -7,6 +8,7 @@ import {
   type ResponseMessage,
   type Transport,
 } from "../src/index.ts";
+import { UNKNOWN_PEER } from "../src/peer.ts";
 import { fromRequest, toResponse } from "../src/web.ts";
 import { type Given, readGiven } from "./in-process/given.ts";
 import { createLazyTransport } from "./in-process/transport.ts";
@@ -25,6 +27,20 @@ export interface ConsistencyOptions extends Omit<
    * @default the exact HTTP/1.1 client of `@txid/proxy/serve`; where there is no `node:net`, WHATWG fetch
    */
   readonly transport?: Transport | undefined;
+}
+
+/**
+ * Makes what tells the address of a request's peer. One that does not tell it any more is not believed; where nobody
+ * tells, nothing says that the request came over a wire.
+ *
+ * @param clientAddress What the app's author has given.
+ * @throws {TypeError} When that is no function.
+ */
+export function createPeerReader<Args extends readonly unknown[]>(
+  clientAddress: ((...args: Args) => string | undefined) | undefined,
+): (...args: Args) => string | undefined {
+  checkFunction("clientAddress", clientAddress);
+  return (...args) => clientAddress && (clientAddress(...args) ?? UNKNOWN_PEER);
 }
 
 /** What a consistent app has beside its answers. */
