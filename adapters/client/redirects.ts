@@ -119,7 +119,7 @@ function bodyOf(
   };
 }
 
-function hasBody({ method }: Request): boolean {
+function hasBody({ method }: Pick<Request, "method">): boolean {
   return method !== "GET" && method !== "HEAD";
 }
 
@@ -150,11 +150,13 @@ function locationOf(headers: Headers): string | undefined {
   }
 }
 
-function stepTo(url: string, { url: last, method, headers, body }: Step, status: number): Step {
+function stepTo(url: string, last: Step, status: number): Step {
+  const { method, headers, body } = last;
   const next = new Headers(headers);
-  if (new URL(url).origin !== new URL(last).origin) for (const name of OF_ORIGIN) next.delete(name);
+  if (new URL(url).origin !== new URL(last.url).origin)
+    for (const name of OF_ORIGIN) next.delete(name);
   const isPost = method === "POST" && (status === 301 || status === 302);
-  const isOther = status === 303 && method !== "GET" && method !== "HEAD";
+  const isOther = status === 303 && hasBody(last);
   if (isPost || isOther) {
     for (const name of OF_BODY) next.delete(name);
     return { url, method: "GET", headers: next, body: undefined };

@@ -7,6 +7,7 @@
 import { type AddressInfo, createServer, type ListenOptions, type Server } from "node:net";
 import { systemClock } from "../../src/clock.ts";
 import type { Transport } from "../../src/index.ts";
+import { afterReading } from "./after-reading.ts";
 import { DEFAULT_LIMITS, type Limits, PROBE_DELAY } from "./limits.ts";
 import {
   type Http1Handler,
@@ -14,7 +15,6 @@ import {
   type ServerConnection,
   type ServerContext,
 } from "./server-connection.ts";
-import { afterReading } from "./after-reading.ts";
 
 export type { Http1Handler } from "./server-connection.ts";
 

@@ -7,6 +7,7 @@ import {
   type TransportFailure,
   type UpstreamRequest,
 } from "../../src/index.ts";
+import { afterReading } from "./after-reading.ts";
 import { type BodyDecoder, createBodyDecoder } from "./body.ts";
 import { type Channel, createChannel } from "./channel.ts";
 import { listen, unlisten } from "./departure.ts";
@@ -16,7 +17,6 @@ import type { Limits } from "./limits.ts";
 import { parseResponseHead, ProtocolError, type ResponseHead } from "./parse.ts";
 import { expectsContinue, type FramedRequest, frameRequest } from "./request.ts";
 import { createTunnel } from "./tunnel.ts";
-import { afterReading } from "./after-reading.ts";
 import { drained, letGo, writeBody, writeHead } from "./write.ts";
 
 /** How a connection behaves, and who hears of it. */
